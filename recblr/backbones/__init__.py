@@ -1,0 +1,26 @@
+"""The registry of backbones: a new one is one file here and one line below."""
+
+from __future__ import annotations
+
+from recblr.backbones.base import Batch, SequentialBackbone, make_config
+from recblr.backbones.gru4rec import GRU4Rec
+from recblr.backbones.lrurec import LRURec
+from recblr.backbones.markov import Markov
+from recblr.backbones.popularity import Popularity
+from recblr.backbones.recblr import RecBLR
+from recblr.backbones.sasrec import SASRec
+from recblr.errors import ConfigError
+
+REGISTRY: dict[str, type[SequentialBackbone]] = {
+    cls.name: cls for cls in (RecBLR, LRURec, SASRec, GRU4Rec, Markov, Popularity)
+}
+
+
+def backbone(name: str) -> type[SequentialBackbone]:
+    """The backbone class of a registry name."""
+    if name not in REGISTRY:
+        raise ConfigError(f"no backbone {name!r}: choose one of {', '.join(REGISTRY)}")
+    return REGISTRY[name]
+
+
+__all__ = ["REGISTRY", "Batch", "SequentialBackbone", "backbone", "make_config"]

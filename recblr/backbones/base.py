@@ -1,0 +1,156 @@
+"""The contract every backbone keeps.
+
+    B batch, T time, d model width, V catalogue rows (item 0 = padding)
+
+Sequences are right-padded: padding follows the real events, so a causal backbone never sees it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from recblr.errors import ConfigError
+from recblr.trace import Trace
+
+State = dict[str, Tensor]
+"""What a causal backbone carries from event to event: named tensors, each [B, ...]."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackboneConfig:
+    """What all backbones are configured by."""
+
+    n_items: int
+    """Items in the catalogue, without padding."""
+    max_len: int = 200
+    """Longest history read; of a longer one, the most recent events."""
+    d: int = 64
+    """Model width."""
+    n_layers: int = 2
+    """Layers."""
+    dropout: float = 0.2
+    """Dropout rate while training."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("n_items", 1), ("max_len", 1), ("d", 1), ("n_layers", 1)):
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least {low}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout}: it must lie in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Right-padded sequences."""
+
+    items: Int[Tensor, "B T"]
+    """Internal ids, 0 = padding."""
+    times: Int[Tensor, "B T"]
+    """Unix seconds."""
+
+    @property
+    def mask(self) -> Bool[Tensor, "B T"]:
+        return self.items > 0
+
+    @property
+    def lengths(self) -> Int[Tensor, " B"]:
+        return self.mask.sum(dim=1)
+
+
+class SequentialBackbone(nn.Module):
+    """A next-item model: ``embed -> encode -> scores``.
+
+    `encode` is where attribution enters, so its mask never derives from the embeddings.
+    """
+
+    Config: ClassVar[type[BackboneConfig]] = BackboneConfig
+    name: ClassVar[str]
+    """Registry key."""
+    title: ClassVar[str]
+    """As the paper writes it."""
+    paper: ClassVar[str]
+    """Citation with arXiv number."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fixed": {}}
+    """Preset name -> config fields that differ from the defaults; the first is the default."""
+    causal: ClassVar[bool] = True
+    """Output at t depends on events 1..t alone."""
+    uses_time: ClassVar[bool] = False
+    recurrent: ClassVar[bool] = False
+    """Carries a state of fixed size."""
+    learns: ClassVar[bool] = True
+    """False for the counting baselines, which are fitted and not trained by gradients."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def preset(self) -> str:
+        """Name of the preset this configuration agrees with, or "custom"."""
+        for name, fields in self.presets.items():
+            if all(getattr(self.config, key) == value for key, value in fields.items()):
+                return name
+        return "custom"
+
+    def embed(self, items: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+        raise NotImplementedError
+
+    def encode(
+        self, embeddings: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], times: Int[Tensor, "B T"]
+    ) -> Float[Tensor, "B T d"]:
+        raise NotImplementedError
+
+    def scores(self, hidden: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch V"]:
+        """Logits by internal id; column 0 (padding) is a class only where the preset says so."""
+        raise NotImplementedError
+
+    def output_embedding(self) -> tuple[Float[Tensor, "V d"], Float[Tensor, " V"] | None]:
+        """(weights, bias) such that ``scores(h) = h @ weights.T + bias``: what the chunked loss works on."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Float[Tensor, "B T d"]:
+        return self.encode(self.embed(batch.items), batch.mask, batch.times)
+
+    def trace(self, batch: Batch) -> Trace:
+        """What happened inside, for a batch; a pure function, in evaluation mode, without gradients."""
+        raise NotImplementedError
+
+    def initial_state(self, batch_size: int) -> State:
+        raise NotImplementedError
+
+    def step(
+        self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
+    ) -> tuple[Float[Tensor, "B d"], State]:
+        """One event for each row: (hidden, new state). Equals the last step of `forward` on the whole sequence."""
+        raise NotImplementedError
+
+    def n_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def make_config(cls: type[SequentialBackbone], preset: str | None = None, **fields: Any) -> BackboneConfig:
+    """Config of a backbone: its defaults, then the preset, then `fields`. Unknown names are errors."""
+    name = preset or next(iter(cls.presets))
+    if name not in cls.presets:
+        raise ConfigError(f"{cls.name} has no preset {name!r}: choose one of {', '.join(cls.presets)}")
+    known = {field.name: field for field in dataclasses.fields(cls.Config)}
+    for key in fields:
+        if key not in known:
+            raise ConfigError(f"{cls.name} has no setting {key!r}: it has {', '.join(known)}")
+    try:
+        return cls.Config(**{**cls.presets[name], **fields})
+    except TypeError as error:
+        raise ConfigError(f"{cls.name}: {error}") from error
+
+
+def last_hidden(hidden: Float[Tensor, "B T d"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B d"]:
+    """Hidden state at the last real event of each row."""
+    rows = torch.arange(len(hidden), device=hidden.device)
+    return hidden[rows, (lengths - 1).clamp(min=0)]

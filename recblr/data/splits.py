@@ -1,0 +1,83 @@
+"""Which events a model may learn from, and which it is asked about.
+
+A split is positions into a log's CSR arrays; the history of a target is the view
+``items[offsets[user]:position]``, so no prefix is ever copied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recblr.data.log import InteractionLog
+from recblr.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """Events to predict from what came before them."""
+
+    users: NDArray[np.int64]
+    """[M] rows of the log's offsets."""
+    positions: NDArray[np.int64]
+    """[M] index of the target event in the log's items."""
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Training part, validation targets, test targets."""
+
+    name: str
+    train_end: NDArray[np.int64]
+    """[U] user u trains on events offsets[u]:train_end[u]."""
+    valid: Targets
+    test: Targets
+
+
+def leave_one_out(log: InteractionLog) -> Split:
+    """Last event of each user = test, second last = validation; users with fewer than 3 events only train."""
+    start, end = log.offsets[:-1], log.offsets[1:]
+    users = np.flatnonzero(end - start >= 3)
+    if len(users) == 0:
+        raise DataError(f"log {log.name!r}: no user has 3 events, so leave-one-out has nothing to test")
+    train_end = end.copy()
+    train_end[users] -= 2
+    return Split(
+        name="leave-one-out",
+        train_end=train_end,
+        valid=Targets(users=users, positions=end[users] - 2),
+        test=Targets(users=users, positions=end[users] - 1),
+    )
+
+
+def global_time(log: InteractionLog, valid_share: float = 0.1, test_share: float = 0.1) -> Split:
+    """Events after a moment T2 = test, between T1 and T2 = validation; T1 and T2 are quantiles of all event times.
+
+    An event with no earlier event of the same user is no target (there is nothing to predict from).
+    """
+    if not log.has_times:
+        raise DataError(f"log {log.name!r} has no times: use the leave-one-out split, or map a time column")
+    moments = np.sort(log.times)
+    cut_valid = moments[int(len(moments) * (1 - valid_share - test_share))]
+    cut_test = moments[int(len(moments) * (1 - test_share))]
+    if not moments[0] < cut_valid < cut_test:
+        raise DataError(f"log {log.name!r}: too few distinct times for a global time split")
+    user_of = np.repeat(np.arange(log.n_users), log.lengths())
+    first = np.zeros(log.n_events, dtype=bool)
+    first[log.offsets[:-1][log.lengths() > 0]] = True
+    is_valid = (log.times >= cut_valid) & (log.times < cut_test) & ~first
+    is_test = (log.times >= cut_test) & ~first
+    before = np.concatenate([[0], np.cumsum(log.times < cut_valid)])
+    train_end = log.offsets[:-1] + before[log.offsets[1:]] - before[log.offsets[:-1]]
+    valid, test = np.flatnonzero(is_valid), np.flatnonzero(is_test)
+    return Split(
+        name="global-time",
+        train_end=train_end,
+        valid=Targets(users=user_of[valid], positions=valid),
+        test=Targets(users=user_of[test], positions=test),
+    )
