@@ -174,8 +174,12 @@ def upward_imports(tree: Tree) -> list[str]:
 
 
 def import_circles(tree: Tree) -> list[str]:
-    """Follows imports at the top of a module, those for type checking too: a circle there is one in the design."""
-    modules = {module_name(path): path for path, _ in python_files(tree, ("recblr/", "kernels/lrscan/", "app/"))}
+    """Follows imports at the top of a module, those for type checking too: a circle there is one in the design.
+
+    The front door is left out: it imports a module only when a name of it is used.
+    """
+    sources = [path for path, _ in python_files(tree, ("recblr/", "kernels/lrscan/", "app/")) if path != FRONT_DOOR]
+    modules = {module_name(path): path for path in sources}
     edges: dict[str, dict[str, int]] = {name: {} for name in modules}
     for name, path in modules.items():
         package = path.endswith("__init__.py")
@@ -378,7 +382,7 @@ def deferred_imports(module: ast.Module) -> list[tuple[int, str]]:
             found |= {(node.lineno, alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add((node.lineno, node.module or "."))
-        elif isinstance(node, ast.Call) and dotted(node.func) in {"importlib.import_module", "__import__"}:
+        elif isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] in {"import_module", "__import__"}:
             found.add((node.lineno, dotted(node.args[0]) or "a computed name"))
     return sorted(found)
 

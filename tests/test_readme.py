@@ -1,0 +1,96 @@
+"""What README and CONTRIBUTING tell a reader to do must exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+
+
+def text_of(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def code_of(document: str, language: str = r"\w*") -> list[str]:
+    """Fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(document), flags=re.MULTILINE | re.DOTALL)
+
+
+def spoken_of(document: str) -> str:
+    """All code of a document: fenced blocks and inline spans."""
+    inline = re.findall(r"`([^`\n]+)`", text_of(document))
+    return "\n".join([*code_of(document), *inline])
+
+
+def links_of(document: str) -> list[str]:
+    text = text_of(document)
+    return re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'<(?:img|a)[^>]*(?:src|href)="([^"]+)"', text)
+
+
+def anchor(heading: str) -> str:
+    """As GitHub makes it of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_target_a_document_names_exists(document: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    commands = re.findall(r"^(?:[A-Z_]+=\S+ )*make ((?:[a-z]+ ?)+)", spoken_of(document), flags=re.MULTILINE)
+    named = {name for command in commands for name in command.split()}
+    assert named <= targets, f"{document} names {sorted(named - targets)}; the Makefile has {sorted(targets)}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_local_link_resolves(document: str) -> None:
+    for link in links_of(document):
+        if re.match(r"https?://|mailto:", link):
+            continue
+        path, _, fragment = link.partition("#")
+        target = ROOT / path if path else ROOT / document
+        assert target.exists(), f"{document} links to {link}, and there is no {path}"
+        if fragment:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert fragment in {anchor(heading) for heading in headings}, f"{document} links to {link}: no such heading"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_a_document_names_exists(document: str) -> None:
+    tops = {path.name for path in ROOT.iterdir()} - {"runs"}
+    for span in re.findall(r"`([\w.\-/]+)`", text_of(document)):
+        if span.partition("/")[0] in tops and "/" in span:
+            assert (ROOT / span).exists(), f"{document} names {span}, which does not exist"
+
+
+def test_readme_and_the_check_command_say_the_same() -> None:
+    command = re.search(r"^exec (make .*?) <", (ROOT / ".ci/run").read_text(), flags=re.MULTILINE)
+    assert command is not None
+    assert f"`{command[1]}`" in text_of("README.md"), f".ci/run runs {command[1]!r}, which README does not say"
+
+
+def test_every_recblr_command_in_a_document_exists() -> None:
+    named = {name for document in DOCUMENTS for name in re.findall(r"^recblr ([a-z-]+)", spoken_of(document), re.M)}
+    assert named >= {"train", "recommend"}
+    shown = subprocess.run([sys.executable, "-m", "recblr.cli", "--help"], capture_output=True, text=True, check=True)
+    for name in sorted(named):
+        assert re.search(rf"\b{name}\b", shown.stdout), f"recblr --help does not list {name!r}"
+
+
+def test_every_command_of_recblr_is_in_the_readme() -> None:
+    shown = subprocess.run([sys.executable, "-m", "recblr.cli", "--help"], capture_output=True, text=True, check=True)
+    for name in re.findall(r"^    ([a-z-]+)", shown.stdout, flags=re.MULTILINE):
+        assert f"`recblr {name}`" in text_of("README.md"), f"README does not speak of {name}"
+
+
+def test_the_python_in_the_readme_runs_as_it_stands() -> None:
+    blocks = code_of("README.md", "python")
+    assert blocks
+    for block in blocks:
+        done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, f"{block}\n{done.stderr}"
+        assert done.stdout.strip()
