@@ -81,3 +81,32 @@ def global_time(log: InteractionLog, valid_share: float = 0.1, test_share: float
         valid=Targets(users=user_of[valid], positions=valid),
         test=Targets(users=user_of[test], positions=test),
     )
+
+
+def by_user(log: InteractionLog, valid_share: float = 0.1, test_share: float = 0.1, seed: int = 0) -> Split:
+    """A share of the users, drawn by `seed`, is held out for validation and one for the test; they do not train at all.
+
+    Every event of a held-out user but the first is a target. Users with one event always train.
+    """
+    users = np.random.default_rng(seed).permutation(np.flatnonzero(log.lengths() >= 2))
+    n_valid, n_test = round(len(users) * valid_share), round(len(users) * test_share)
+    if min(n_valid, n_test) < 1 or n_valid + n_test >= len(users):
+        raise DataError(
+            f"log {log.name!r}: {len(users)} users with 2 events or more cannot give {n_valid} for validation,"
+            f" {n_test} for the test and one to train on: use leave-one-out, or other shares"
+        )
+    train_end = log.offsets[1:].copy()
+    train_end[users[: n_valid + n_test]] = log.offsets[users[: n_valid + n_test]]
+    return Split(
+        name="by-user",
+        train_end=train_end,
+        valid=_every_event(log, np.sort(users[:n_valid])),
+        test=_every_event(log, np.sort(users[n_valid : n_valid + n_test])),
+    )
+
+
+def _every_event(log: InteractionLog, users: NDArray[np.int64]) -> Targets:
+    """Every event but the first of each of `users` (rows of offsets, ascending)."""
+    owner = np.repeat(users, log.lengths()[users] - 1)
+    positions = np.concatenate([np.arange(log.offsets[user] + 1, log.offsets[user + 1]) for user in users])
+    return Targets(users=owner, positions=positions)
