@@ -11,7 +11,7 @@ ARGS ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
-PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 LOUD = printf '\n\033[1;33m%s\033[0m\n%s\n\n'
 
 # Debian packages, where apt may be used without a password; fails anywhere else.
