@@ -1,0 +1,34 @@
+"""Pure functions from a trace or a table to a figure with its question, its answer and its numbers.
+
+    events = describe(trace.items[0], trace.times[0], catalog)
+    view = memory(trace, layer=0, step=len(events) - 1, events=events)
+    view.answer; view.figure; view.table
+
+`recblr.figures.trajectory` imports scikit-learn and is imported by those who draw it.
+"""
+
+from recblr.figures.agreement import horizons, jaccard, overlap, rbo, true_ranks
+from recblr.figures.channel import channel_parts
+from recblr.figures.events import Events, describe
+from recblr.figures.heat import heat
+from recblr.figures.lives import lives
+from recblr.figures.memory import horizon_sentence, memory
+from recblr.figures.norms import norms
+from recblr.figures.view import View
+
+__all__ = [
+    "Events",
+    "View",
+    "channel_parts",
+    "describe",
+    "heat",
+    "horizon_sentence",
+    "horizons",
+    "jaccard",
+    "lives",
+    "memory",
+    "norms",
+    "overlap",
+    "rbo",
+    "true_ranks",
+]

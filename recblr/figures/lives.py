@@ -1,0 +1,62 @@
+"""How long each channel remembers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from recblr.figures.channels import LONGEST, by_half_life, channel_half_lives, half_lives
+from recblr.figures.events import Events
+from recblr.figures.view import ROLES, View, new_figure, nothing, number, time_span
+from recblr.trace import Trace
+
+
+def lives(trace: Trace, layer: int, events: Events, *, channel: int | None = None) -> View:
+    """Half-life of every channel, longest first: the median over the events, with the 10th and 90th percentile."""
+    question = "How long does each channel remember?"
+    steps = half_lives(trace.layers[layer])
+    medians = channel_half_lives(trace.layers[layer])
+    if steps is None or medians is None:
+        note = "This layer has no decay: it forgets nothing by itself, it chooses anew at each event what to look at."
+        return nothing(question, note)
+    order = by_half_life(trace.layers[layer])
+    low, high = np.percentile(steps[:, order], [10, 90], axis=0)  # [C] each
+    middle = medians[order]
+    figure = new_figure(height=260, x_title="channel, longest memory first", y_title="half-life, events")
+    figure.add_trace(
+        go.Scatter(
+            x=np.arange(1, len(order) + 1),
+            y=middle,
+            mode="markers",
+            marker={"color": ROLES["decay"], "size": 6},
+            error_y={"array": high - middle, "arrayminus": middle - low, "width": 0, "thickness": 1.5},
+            customdata=np.stack([order, low, high], axis=1),
+            hovertemplate="channel %{customdata[0]:d}: half is gone after %{y:.3~g} events"
+            "<br>80 % of the events: %{customdata[1]:.3~g} to %{customdata[2]:.3~g}<extra></extra>",
+        )
+    )
+    if channel is not None and channel in order:
+        place = int(np.flatnonzero(order == channel)[0])
+        ring = {"symbol": "circle-open", "size": 14, "color": ROLES["negative"], "line": {"width": 2}}
+        figure.add_trace(go.Scatter(x=[place + 1], y=[middle[place]], mode="markers", marker=ring, hoverinfo="skip"))
+    figure.update_yaxes(type="log", dtick=1)
+    table = pd.DataFrame(
+        {"channel": order, "half-life (events)": middle, "10th percentile": low, "90th percentile": high}
+    )
+    return View(question=question, answer=_answer(middle, events), figure=figure, table=table)
+
+
+def _answer(middle: NDArray[np.float64], events: Events) -> str:
+    pauses = events.pauses[1:]
+    mean = float(pauses.mean()) if len(pauses) and events.has_times else None
+
+    def said(steps: float) -> str:
+        if steps >= LONGEST:
+            return f"more than {LONGEST:,.0f} events"
+        length = f"{number(steps, 2)} events"
+        return length if mean is None else f"{length} (about {time_span(steps * mean)} at this user's mean pace)"
+
+    half = f"Half of the {len(middle)} channels lose half of what they hold within {said(float(np.median(middle)))}"
+    return f"{half}; the slowest keeps half for {said(float(middle.max()))}."

@@ -1,0 +1,160 @@
+"""The matrices a heat map can draw: what a layer offers, one row a channel, one column an event.
+
+    T time, C channels, H heads, R rows shown
+
+An attention layer has no channels: its rows are the events that look back, its columns the events looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recblr.figures.channels import channel_half_lives, rotation, start_state
+from recblr.figures.view import number
+from recblr.trace import LayerTrace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """One thing a layer can be asked for."""
+
+    title: str
+    meaning: str
+    role: str
+    """Key of ROLES."""
+    signed: bool = False
+
+
+QUANTITIES: dict[str, Quantity] = {
+    "state": Quantity(title="state", meaning="what each channel holds after the event", role="state", signed=True),
+    "decay": Quantity(title="decay", meaning="the part of the old state that the event leaves in place", role="decay"),
+    "write": Quantity(title="write", meaning="how strongly the event itself is written into the state", role="write"),
+    "input_gate": Quantity(title="input gate", meaning="the part of the write that is free of the decay", role="write"),
+    "entered": Quantity(title="entered", meaning="what the event added to the state", role="write", signed=True),
+    "read": Quantity(title="read gate", meaning="what is let out of the state at the event", role="state", signed=True),
+    "delta": Quantity(title="step size", meaning="how long the event counts in the channel's own time", role="decay"),
+    "mix": Quantity(title="attention", meaning="how much of each earlier event an event looks at", role="attention"),
+}
+"""By field name of LayerTrace, in the order they are offered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """What a heat map draws."""
+
+    name: str
+    """Key of QUANTITIES."""
+    values: NDArray[np.float32]
+    """[R, T]; NaN where there is nothing, such as attention to a later event."""
+    rows: NDArray[np.int64]
+    """[R] channel numbers; event indices where `rows_are_events`."""
+    labels: tuple[str, ...]
+    """[R] beside each row."""
+    low: float
+    high: float
+    """Ends of the colour range; symmetric about zero for signed quantities."""
+    signed: bool
+    rows_are_events: bool = False
+
+    @property
+    def quantity(self) -> Quantity:
+        return QUANTITIES[self.name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """The terms of ``state = decay * old state + write * input`` for the rows shown; complex as (real, imaginary)."""
+
+    decay: NDArray[np.float32]
+    """[R, T]"""
+    phase: NDArray[np.float32] | None
+    """[R] radians a step."""
+    state: NDArray[np.float32]
+    """[R, T], or [2, R, T] for a complex recurrence."""
+    start: NDArray[np.float32]
+    """[R] or [2, R]: the state before the first event."""
+    write: NDArray[np.float32] | None
+    """[R, T]; None where what entered is not a gate times an input."""
+
+
+def offered(layer: LayerTrace) -> list[str]:
+    """Names of the quantities that this layer has."""
+    return [name for name in QUANTITIES if getattr(layer, name) is not None]
+
+
+def matrix(
+    layer: LayerTrace, name: str, channels: NDArray[np.int64], *, head: int | None = None, row: int = 0
+) -> Matrix:
+    """One quantity for the chosen channels; for attention, of one head, or the mean over heads where it is None."""
+    if name == "mix":
+        return _attention(layer, head, row)
+    array: NDArray[np.inexact] = getattr(layer, name)
+    values = np.ascontiguousarray(_real(array[row][:, channels]).T, dtype=np.float32)  # [R, T]
+    lives = channel_half_lives(layer, row=row)
+    labels = tuple(f"{c}" if lives is None else f"{c} · {number(lives[c], 2)}" for c in channels.tolist())
+    signed = QUANTITIES[name].signed
+    low, high = _range(values, signed)
+    return Matrix(name=name, values=values, rows=channels, labels=labels, low=low, high=high, signed=signed)
+
+
+def arithmetic(layer: LayerTrace, channels: NDArray[np.int64], *, row: int = 0) -> Arithmetic | None:
+    """What the hover text of a cell is made from; None for layers without a recurrence."""
+    if layer.decay is None or layer.state is None or layer.entered is None:
+        return None
+    state, start = layer.state[row][:, channels].T, start_state(layer, row=row)[channels]
+    coupled = layer.write is not None and not _is_free(layer)
+    return Arithmetic(
+        decay=np.ascontiguousarray(layer.decay[row][:, channels].T, dtype=np.float32),
+        phase=None if layer.phase is None else np.angle(np.asarray(rotation(layer))[channels]).astype(np.float32),
+        state=_parts(state),
+        start=_parts(start),
+        write=np.ascontiguousarray(layer.write[row][:, channels].T, dtype=np.float32)
+        if coupled and layer.write is not None
+        else None,
+    )
+
+
+def _is_free(layer: LayerTrace) -> bool:
+    """Whether what entered is not `write` times something of moderate size, so that the split would mislead."""
+    return layer.write is None or bool((layer.write <= 0).any())
+
+
+def _attention(layer: LayerTrace, head: int | None, row: int) -> Matrix:
+    if layer.mix is None:
+        raise ValueError(f"{layer.name} has no attention")
+    heads = layer.mix[row]  # [H, T, T]
+    weights = (heads.mean(axis=0) if head is None else heads[head]).astype(np.float32)
+    weights = np.where(np.tri(len(weights), dtype=bool), weights, np.float32(np.nan))
+    rows = np.arange(len(weights))
+    return Matrix(
+        name="mix",
+        values=weights,
+        rows=rows,
+        labels=tuple(str(one + 1) for one in rows),
+        low=0.0,
+        high=float(np.nanmax(weights)),
+        signed=False,
+        rows_are_events=True,
+    )
+
+
+def _real(array: NDArray[np.inexact]) -> NDArray[np.floating]:
+    """The real part is what is read out of a complex state, and what can be compared with a real one."""
+    return np.asarray(array.real if np.iscomplexobj(array) else array)
+
+
+def _parts(array: NDArray[np.inexact]) -> NDArray[np.float32]:
+    parts = np.stack([array.real, array.imag]) if np.iscomplexobj(array) else array
+    return np.ascontiguousarray(parts, dtype=np.float32)
+
+
+def _range(values: NDArray[np.float32], signed: bool) -> tuple[float, float]:
+    """Ends of the colour range; a quantity that is never negative keeps its own range, so that gates near 1 differ."""
+    if signed:
+        top = float(np.abs(values).max()) or 1.0
+        return -top, top
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high - low > 1e-6 else (min(low, 0.0), max(high, 1.0))

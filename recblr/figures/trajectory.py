@@ -1,0 +1,70 @@
+"""The path of the state through its two widest directions (PCA)."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from recblr.figures.events import Events
+from recblr.figures.norms import held
+from recblr.figures.view import ROLES, View, new_figure, nothing, percent
+from recblr.trace import Trace
+
+_FEWEST = 3
+"""Events that a path in two directions needs."""
+
+
+def project(array: NDArray[np.inexact]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """([T, 2] coordinates, [2] shares of the variance) of a state [T, C]; complex parts count as channels."""
+    flat = np.concatenate([array.real, array.imag], axis=1) if np.iscomplexobj(array) else array
+    pca = PCA(n_components=2, svd_solver="full")
+    path = pca.fit_transform(flat.astype(np.float64))
+    return path, np.nan_to_num(pca.explained_variance_ratio_)
+
+
+def trajectory(trace: Trace, layer: int, step: int, events: Events) -> View:
+    """The state after each event as a point, joined in order; earlier events are fainter."""
+    array, word = held(trace.layers[layer])
+    question = f"Where does the {word} travel?"
+    if len(array) < _FEWEST or array.shape[1] < 2:
+        note = f"A path needs {_FEWEST} events and 2 channels; there are {len(array)} and {array.shape[1]}."
+        return nothing(question, note)
+    path, share = project(array)
+    figure = new_figure(
+        height=360, x_title=f"first direction, {percent(share[0])}", y_title=f"second, {percent(share[1])}"
+    )
+    shade = np.linspace(0.25, 1.0, len(path))
+    figure.add_trace(
+        go.Scatter(
+            x=path[:, 0],
+            y=path[:, 1],
+            mode="lines+markers",
+            line={"color": ROLES["quiet"], "width": 1},
+            marker={"color": ROLES["state"], "size": 7, "opacity": shade},
+            customdata=np.stack([events.numbers.astype(object), np.array(events.titles, dtype=object)], axis=1),
+            hovertemplate="after event %{customdata[0]}: %{customdata[1]}<extra></extra>",
+        )
+    )
+    ring = {"symbol": "circle-open", "size": 16, "color": ROLES["negative"], "line": {"width": 2.5}}
+    here = path[step]
+    figure.add_trace(
+        go.Scatter(
+            x=[here[0]],
+            y=[here[1]],
+            mode="markers+text",
+            marker=ring,
+            text=[f"{events.first + step}"],
+            textposition="top center",
+            hoverinfo="skip",
+        )
+    )
+    jumps = np.linalg.norm(np.diff(path, axis=0), axis=1)
+    most = 1 + int(np.argmax(jumps))
+    answer = (
+        f"The two directions show {percent(float(share.sum()))} of how the {word} varies over these events; in them, "
+        f"the longest jump is made by event {events.first + most} (“{events.titles[most]}”)."
+    )
+    table = events.frame().assign(first=path[:, 0], second=path[:, 1])
+    return View(question=question, answer=answer, figure=figure, table=table)
