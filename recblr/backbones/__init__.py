@@ -11,9 +11,7 @@ from recblr.backbones.recblr import RecBLR
 from recblr.backbones.sasrec import SASRec
 from recblr.errors import ConfigError
 
-REGISTRY: dict[str, type[SequentialBackbone]] = {
-    cls.name: cls for cls in (RecBLR, LRURec, SASRec, GRU4Rec, Markov, Popularity)
-}
+REGISTRY: dict[str, type[SequentialBackbone]] = {cls.name: cls for cls in (RecBLR, LRURec, SASRec, GRU4Rec, Markov, Popularity)}
 
 
 def backbone(name: str) -> type[SequentialBackbone]:

@@ -1,0 +1,128 @@
+"""GRU4Rec: the gated recurrent baseline.
+
+Source: Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016, arXiv 1511.06939, in
+the form that the compared papers run (RecBole, after Tan et al. 2016): Dropout(E[v]) -> GRU(d -> H) without bias ->
+Dense(H -> d), tied output, full softmax.
+
+    z_t = sigmoid(W_z x_t + U_z h);  r_t = sigmoid(W_r x_t + U_r h);  n_t = tanh(W_n x_t + r_t (U_n h))
+    h_t = z_t h_{t-1} + (1 - z_t) n_t
+
+Presets: ``reference`` keeps row 0 as a softmax class; ``fixed`` drops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from recblr.backbones.base import BackboneConfig, Batch, State
+from recblr.backbones.tied import TiedBackbone
+from recblr.errors import ConfigError
+from recblr.layers.dropout import Dropout
+from recblr.layers.recorder import Record, layer_trace
+from recblr.trace import Trace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GRU4RecConfig(BackboneConfig):
+    """GRU4Rec's settings; defaults are the preset "fixed"."""
+
+    n_layers: int = 1
+    """Layers."""
+    dropout: float = 0.3
+    """Dropout rate on the item embeddings while training."""
+    hidden: int = 128
+    """Width of the recurrent state."""
+    pad_class: bool = False
+    """Keep padding as a class of the softmax, as RecBole does."""
+
+    def __post_init__(self) -> None:
+        BackboneConfig.__post_init__(self)
+        if self.hidden < 1:
+            raise ConfigError(f"hidden is {self.hidden}: it must be at least 1")
+
+
+class GRU4Rec(TiedBackbone):
+    """See the module docstring."""
+
+    Config = GRU4RecConfig
+    config: GRU4RecConfig
+    name = "gru4rec"
+    title = "GRU4Rec"
+    paper = "Hidasi et al. 2016, arXiv 1511.06939"
+    recurrent = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "fixed": {"pad_class": False},
+        "reference": {"pad_class": True},
+    }
+
+    def __init__(self, config: GRU4RecConfig) -> None:
+        super().__init__(config, pad_class=config.pad_class)
+        self.dropout = Dropout(config.dropout)
+        self.gru = nn.GRU(config.d, config.hidden, config.n_layers, bias=False, batch_first=True)
+        self.dense = nn.Linear(config.hidden, config.d)
+        nn.init.xavier_normal_(self.item_embedding.weight)
+        for weight in self.gru.parameters():
+            nn.init.xavier_uniform_(weight)
+        self.clear_padding_row()
+
+    def encode(
+        self, embeddings: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], times: Int[Tensor, "B T"]
+    ) -> Float[Tensor, "B T d"]:
+        out: Tensor = self.dense(self.gru(self.dropout(embeddings))[0])
+        return out
+
+    def _cell(self, n: int, x: Tensor, h: Tensor) -> dict[str, Tensor]:
+        """One step of layer n with its gates in the open: x [B, in], h [B, H]."""
+        w, u = getattr(self.gru, f"weight_ih_l{n}"), getattr(self.gru, f"weight_hh_l{n}")
+        (xr, xz, xn), (hr, hz, hn) = linear(x, w).chunk(3, -1), linear(h, u).chunk(3, -1)
+        r, z = torch.sigmoid(xr + hr), torch.sigmoid(xz + hz)
+        candidate = torch.tanh(xn + r * hn)
+        entered = (1 - z) * candidate
+        return {"decay": z, "write": 1 - z, "read": r, "entered": entered, "state": z * h + entered}
+
+    @torch.no_grad()
+    def trace(self, batch: Batch) -> Trace:
+        x = self.embed(batch.items)  # [B, T, d]
+        layers = []
+        for n in range(self.config.n_layers):
+            h = x.new_zeros(len(x), self.config.hidden)
+            steps: list[dict[str, Tensor]] = []
+            for t in range(x.shape[1]):
+                steps.append(self._cell(n, x[:, t], h))
+                h = steps[-1]["state"]
+            record: Record = {key: torch.stack([step[key] for step in steps], dim=1) for key in steps[0]}
+            x = record["state"]
+            layers.append(layer_trace(f"layer {n + 1} · GRU", record))
+        return Trace(
+            backbone=self.name,
+            preset=self.preset,
+            items=batch.items.cpu().numpy(),
+            times=batch.times.cpu().numpy(),
+            layers=tuple(layers),
+            hidden=self.dense(x).cpu().numpy(),
+            notes=(
+                "A GRU's candidate also depends on the old state, so its update gate is a lower bound on memory: "
+                "shares are those of the gate alone.",
+            ),
+        )
+
+    def initial_state(self, batch_size: int) -> State:
+        return {
+            f"{n}.h": self.dense.weight.new_zeros(batch_size, self.config.hidden) for n in range(self.config.n_layers)
+        }
+
+    def step(
+        self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
+    ) -> tuple[Float[Tensor, "B d"], State]:
+        x = self.item_embedding(items)
+        new: State = {}
+        for n in range(self.config.n_layers):
+            x = new[f"{n}.h"] = self._cell(n, x, state[f"{n}.h"])["state"]
+        return self.dense(x), new

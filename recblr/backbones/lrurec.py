@@ -1,0 +1,183 @@
+"""LRURec: linear recurrent units with constant complex eigenvalues.
+
+Source: Yue et al., "Linear Recurrent Units for Sequential Recommendation", WSDM 2024, arXiv 2310.02367; the unit is
+Orvieto et al., arXiv 2303.06349. H = 2d complex channels.
+
+    lambda = exp(-exp(nu) + i exp(theta));   b_t = exp(gamma) (B x_t + b_B);   h_t = lambda h_{t-1} + b_t
+    y_t = Re(C h_t + b_C);   x = LN(Dropout(y) + x);   x = LN(x + Dropout(W2 Dropout(GELU(W1 x))))
+
+Differs from the paper as its public code does: GELU after the first feed-forward layer only. Complex weights are
+stored as real pairs, which 16-bit types and safetensors hold everywhere. Histories are right-padded, so the published
+mask on states that come from padding has nothing to do.
+
+Presets: ``reference`` keeps row 0 as a softmax class; ``fixed`` drops it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from lrscan import complex_scan, complex_step
+from torch import Tensor, nn
+from torch.nn.functional import gelu, linear
+
+from recblr.backbones.base import BackboneConfig, Batch, State
+from recblr.backbones.tied import TiedBackbone
+from recblr.errors import ConfigError
+from recblr.layers.dropout import Dropout
+from recblr.layers.feed_forward import FeedForward
+from recblr.layers.recorder import Record, layer_trace
+from recblr.trace import Trace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LRURecConfig(BackboneConfig):
+    """LRURec's settings; defaults are the preset "fixed"."""
+
+    r_min: float = 0.8
+    """Smallest initial |lambda|."""
+    r_max: float = 0.99
+    """Largest initial |lambda|."""
+    pad_class: bool = False
+    """Keep padding as a class of the softmax, as the published code does."""
+
+    def __post_init__(self) -> None:
+        BackboneConfig.__post_init__(self)
+        if not 0 < self.r_min < self.r_max < 1:
+            raise ConfigError(f"r_min is {self.r_min}, r_max is {self.r_max}: wanted 0 < r_min < r_max < 1")
+
+
+class LRU(nn.Module):
+    """The mixer: x [B, T, d] -> y [B, T, d]; weights end in an axis of 2 (real, imaginary)."""
+
+    def __init__(self, d: int, r_min: float, r_max: float) -> None:
+        super().__init__()
+        inner = 2 * d
+        modulus_squared = torch.rand(inner) * (r_max**2 - r_min**2) + r_min**2
+        self.log_nu = nn.Parameter(torch.log(-0.5 * torch.log(modulus_squared)))
+        self.log_theta = nn.Parameter(torch.log(2 * math.pi * torch.rand(inner).clamp(min=1e-6)))
+        self.log_gamma = nn.Parameter(0.5 * torch.log1p(-modulus_squared))
+        self.B = nn.Parameter(torch.empty(inner, d, 2))
+        self.B_bias = nn.Parameter(torch.empty(inner, 2))
+        self.C = nn.Parameter(torch.empty(d, inner, 2))
+        self.C_bias = nn.Parameter(torch.empty(d, 2))
+
+    def project_in(self, x: Float[Tensor, "*batch d"]) -> Tensor:
+        """b_t, complex [*batch, H]: one real matrix product with rows (re, im) interleaved."""
+        gamma = torch.exp(self.log_gamma)
+        weight = (gamma[:, None, None] * self.B).transpose(1, 2).reshape(-1, x.shape[-1])  # [2H, d]
+        bias = (gamma[:, None] * self.B_bias).reshape(-1)
+        return torch.view_as_complex(linear(x, weight, bias).unflatten(-1, (-1, 2)))
+
+    def project_out(self, h: Tensor) -> Tensor:
+        """Re(C h + b_C), real [*batch, d]."""
+        sign = self.C.new_tensor([1.0, -1.0])
+        weight = (self.C * sign).flatten(1)  # [d, 2H]
+        return linear(torch.view_as_real(h).flatten(-2), weight, self.C_bias[:, 0])
+
+    def forward(self, x: Float[Tensor, "B T d"], record: Record | None = None) -> Float[Tensor, "B T d"]:
+        b = self.project_in(x)
+        h = complex_scan(b, self.log_nu, torch.exp(self.log_theta))
+        if record is not None:
+            modulus = torch.exp(-torch.exp(self.log_nu))
+            record.update(
+                decay=modulus.expand_as(h.real),
+                write=torch.exp(self.log_gamma).expand_as(h.real),
+                state=h,
+                entered=b,
+                phase=torch.remainder(torch.exp(self.log_theta), 2 * math.pi),
+            )
+        return self.project_out(h)
+
+    def step(self, h: Tensor, x: Float[Tensor, "B d"]) -> tuple[Float[Tensor, "B d"], Tensor]:
+        """h: complex as [B, H, 2]."""
+        b = torch.view_as_real(self.project_in(x))
+        h = complex_step(h, b, self.log_nu, torch.exp(self.log_theta))
+        return self.project_out(torch.view_as_complex(h)), h
+
+
+class LRURecLayer(nn.Module):
+    def __init__(self, config: LRURecConfig) -> None:
+        super().__init__()
+        self.mixer = LRU(config.d, config.r_min, config.r_max)
+        self.norm = nn.LayerNorm(config.d)
+        self.dropout = Dropout(config.dropout)
+        self.feed_forward = FeedForward(config.d, gelu, config.dropout, eps=1e-5)
+
+    def after_mixer(self, x: Tensor, y: Tensor) -> Tensor:
+        out: Tensor = self.feed_forward(self.norm(self.dropout(y) + x))
+        return out
+
+    def forward(self, x: Float[Tensor, "B T d"], record: Record | None = None) -> Float[Tensor, "B T d"]:
+        x = self.after_mixer(x, self.mixer(x, record))
+        if record is not None:
+            record["out"] = x
+        return x
+
+
+class LRURec(TiedBackbone):
+    """See the module docstring."""
+
+    Config = LRURecConfig
+    config: LRURecConfig
+    name = "lrurec"
+    title = "LRURec"
+    paper = "Yue et al. 2024, arXiv 2310.02367"
+    recurrent = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "fixed": {"pad_class": False},
+        "reference": {"pad_class": True},
+    }
+
+    def __init__(self, config: LRURecConfig) -> None:
+        super().__init__(config, pad_class=config.pad_class, item_bias=True)
+        self.norm = nn.LayerNorm(config.d)
+        self.dropout = Dropout(config.dropout)
+        self.layers = nn.ModuleList(LRURecLayer(config) for _ in range(config.n_layers))
+        for parameter_name, parameter in self.named_parameters():
+            if "norm" not in parameter_name and "mixer.log_" not in parameter_name:
+                nn.init.trunc_normal_(parameter, std=0.02, a=-0.04, b=0.04)
+        self.clear_padding_row()
+
+    def encode(
+        self, embeddings: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], times: Int[Tensor, "B T"]
+    ) -> Float[Tensor, "B T d"]:
+        return self._encode(embeddings, None)
+
+    def _encode(self, embeddings: Tensor, records: list[Record] | None) -> Tensor:
+        x = self.norm(self.dropout(embeddings))
+        for index, layer in enumerate(self.layers):
+            x = layer(x, None if records is None else records[index])
+        return x
+
+    @torch.no_grad()
+    def trace(self, batch: Batch) -> Trace:
+        records: list[Record] = [{} for _ in self.layers]
+        hidden = self._encode(self.embed(batch.items), records)
+        return Trace(
+            backbone=self.name,
+            preset=self.preset,
+            items=batch.items.cpu().numpy(),
+            times=batch.times.cpu().numpy(),
+            layers=tuple(layer_trace(f"layer {n} · LRU", record) for n, record in enumerate(records, 1)),
+            hidden=hidden.cpu().numpy(),
+            notes=("The decay is the same at every step: an LRU forgets by position, not by content.",),
+        )
+
+    def initial_state(self, batch_size: int) -> State:
+        return {f"{n}.h": self.item_bias.new_zeros(batch_size, 2 * self.config.d, 2) for n in range(len(self.layers))}
+
+    def step(
+        self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
+    ) -> tuple[Float[Tensor, "B d"], State]:
+        x = self.norm(self.item_embedding(items))
+        new: State = {}
+        for n, layer in enumerate(self.layers):
+            y, new[f"{n}.h"] = layer.mixer.step(state[f"{n}.h"], x)
+            x = layer.after_mixer(x, y)
+        return x, new
