@@ -45,6 +45,7 @@ OPTIONAL = {
 
 DEFERRED = {
     FRONT_DOOR: "the front door: `import recblr` must not wait for torch before a name is used",
+    "recblr/cli/__init__.py": "`recblr --help` must not wait for torch, nor one command for what another needs",
 }
 """Files whose functions may import from the project itself."""
 

@@ -1,0 +1,89 @@
+"""``recblr backbones``: what can be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+
+from recblr.backbones import REGISTRY, SequentialBackbone, make_config
+from recblr.cli.command import Command
+from recblr.cli.output import table
+from recblr.errors import ConfigError
+
+ML_1M_ITEMS = 3416
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackbonesOptions:
+    """The registry of backbones."""
+
+    n_items: int = ML_1M_ITEMS
+    """Items of the catalogue that parameters are counted for; by default those of ML-1M."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneRow:
+    """One backbone."""
+
+    name: str
+    title: str
+    paper: str
+    causal: bool
+    uses_time: bool
+    recurrent: bool
+    presets: tuple[str, ...]
+    """The first is the default."""
+    parameters: int
+    """With the settings of the default preset."""
+
+
+def run(options: BackbonesOptions) -> list[BackboneRow]:
+    """Every backbone of the registry. Raises ConfigError for a catalogue without items."""
+    if options.n_items < 1:
+        raise ConfigError(f"--n-items is {options.n_items}: it must be at least 1")
+    return [_row(cls, options.n_items) for cls in REGISTRY.values()]
+
+
+def _row(cls: type[SequentialBackbone], n_items: int) -> BackboneRow:
+    with torch.device("meta"):  # shapes without memory
+        model = cls(make_config(cls, n_items=n_items))
+    return BackboneRow(
+        name=cls.name,
+        title=cls.title,
+        paper=cls.paper,
+        causal=cls.causal,
+        uses_time=cls.uses_time,
+        recurrent=cls.recurrent,
+        presets=tuple(cls.presets),
+        parameters=model.n_parameters(),
+    )
+
+
+def lines(result: Sequence[BackboneRow]) -> Iterator[str]:
+    """A table."""
+    heads = ["name", "title", "causal", "uses time", "recurrent", "presets", "parameters", "paper"]
+    rows = [
+        (
+            one.name,
+            one.title,
+            "yes" if one.causal else "no",
+            "yes" if one.uses_time else "no",
+            "yes" if one.recurrent else "no",
+            ", ".join(one.presets),
+            one.parameters,
+            one.paper,
+        )
+        for one in result
+    ]
+    yield from table(heads, rows, widest=60)
+
+
+COMMAND = Command(
+    summary="List the backbones, with their parameters at the size of ML-1M.",
+    options=BackbonesOptions,
+    run=run,
+    lines=lines,
+    data=lambda result: [{**asdict(one), "presets": list(one.presets)} for one in result],
+)
