@@ -44,14 +44,22 @@ def find_format(path: Path, name: str | None = None) -> Format:
             held = f"; it has {_listing(path)}" if path.is_dir() else ""
             raise DataError(f"{path} is no log of the format {name!r} ({one.title}){held}")
         return one
-    for one in FORMATS:
-        if one.recognises(path):
-            return one
+    found = recognise(path)
+    if found is not None:
+        return found
     if path.is_dir():
         raise DataError(f"no log is recognised in {path}; it has {_listing(path)}: give the path of the events file")
     raise DataError(
         f"{path.name} is of no known kind: pass format= (--format) one of {', '.join(one.name for one in FORMATS)}"
     )
+
+
+def recognise(path: Path) -> Format | None:
+    """The first format that recognises the path. Errors: DataError for a path that may not be read."""
+    try:
+        return next((one for one in FORMATS if one.recognises(path)), None)
+    except OSError as error:
+        raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
 
 
 def _listing(folder: Path) -> str:
