@@ -10,10 +10,10 @@
 from recblr.figures.agreement import horizons, jaccard, overlap, rbo, true_ranks
 from recblr.figures.channel import channel_parts
 from recblr.figures.events import Events, describe
-from recblr.figures.heat import heat
-from recblr.figures.lives import lives
-from recblr.figures.memory import horizon_sentence, memory
-from recblr.figures.norms import norms
+from recblr.figures.half_life import lives
+from recblr.figures.heat_map import heat
+from recblr.figures.horizon import horizon_sentence, memory
+from recblr.figures.size import norms
 from recblr.figures.view import View
 
 __all__ = [

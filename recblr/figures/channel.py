@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recblr.figures.channels import rotation, start_state
 from recblr.figures.events import Events
-from recblr.figures.memory import events_axis
+from recblr.figures.horizon import events_axis
 from recblr.figures.view import ROLES, View, new_figure, nothing, number
 from recblr.trace import LayerTrace, Trace
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from recblr.figures.events import Events
-from recblr.figures.norms import held
+from recblr.figures.size import held
 from recblr.figures.view import ROLES, View, new_figure, nothing, percent
 from recblr.trace import Trace
 

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from recblr.figures.events import Events
-from recblr.figures.memory import events_axis
+from recblr.figures.horizon import events_axis
 from recblr.figures.view import ROLES, View, new_figure, number
 from recblr.trace import LayerTrace, Trace
 

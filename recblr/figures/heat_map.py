@@ -6,17 +6,26 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from recblr.figures.channels import by_half_life, n_channels, spread
+from recblr.figures.channels import FEW, by_half_life, n_channels, spread
 from recblr.figures.events import Events
 from recblr.figures.matrix import Matrix, matrix
 from recblr.figures.view import ROLES, View, new_figure, number
 from recblr.trace import Trace
 
 
-def heat(trace: Trace, layer: int, name: str, events: Events, *, count: int = 12, head: int | None = None) -> View:
+def heat(
+    trace: Trace,
+    layer: int,
+    name: str,
+    events: Events,
+    *,
+    count: int = FEW,
+    head: int | None = None,
+    channel: int | None = None,
+) -> View:
     """`count` channels of one quantity (a key of QUANTITIES), from the longest half-life to the shortest."""
     order = by_half_life(trace.layers[layer])
-    drawn = matrix(trace.layers[layer], name, spread(order, count), head=head)
+    drawn = matrix(trace.layers[layer], name, spread(order, count, keep=channel), head=head)
     figure = new_figure(height=120 + 18 * min(len(drawn.rows), 30), x_title="event", y_title=_rows(drawn))
     figure.add_trace(
         go.Heatmap(

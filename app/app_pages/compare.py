@@ -1,0 +1,89 @@
+"""Compare: do other backbones agree on this user, and do they look as far back?"""
+
+import cache
+import choices
+import links
+import streamlit as st
+from choices import Choice
+from components.toplists import toplists
+from draw import heading, plain, show
+from guard import guard
+from pages import PAGES
+
+from recblr import figures
+from recblr.errors import RecblrError
+from recblr.figures.view import plural
+from recblr.runs import RunInfo
+
+FIRST = 4  # models compared until the reader chooses
+
+
+def rivals(choice: Choice) -> dict[str, RunInfo]:
+    """Runs on the same log, the chosen one first: only they rank the same items."""
+    log = choice.run.data.get("name")
+    same = {name: info for name, info in cache.runs().items() if info.data.get("name") == log and info.error is None}
+    return {choice.run.name: choice.run} | same
+
+
+def lists_of(choice: Choice, names: list[str], step: int, k: int, hide: bool) -> dict[str, list[tuple[str, str]]]:
+    """Top k of each model that can be opened; what cannot is said, and the others stay."""
+    lists = {}
+    for name in names:
+        try:
+            best = cache.recommend(name, choice.subject, step, k, hide)
+        except RecblrError as error:
+            st.warning(f"{plain(name)} is left out: {plain(str(error))}")
+            continue
+        lists[name] = [(row.item, row.title) for row in best]
+    return lists
+
+
+@st.fragment
+def body(choice: Choice) -> None:
+    with guard():
+        step = choices.step_choice(choice)
+        offered = rivals(choice)
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            titles = links.short_names(offered)
+            names = choices.several("Models", list(offered), list(offered)[:FIRST], key="models", titles=titles)
+            k = int(choices.one_of("Length of the lists", ["10", "5", "20"], key="k"))
+            hide = choices.hide_seen(choice)
+        if not names:
+            st.info("Choose at least one model above.")
+            return
+        lists = lists_of(choice, names, step, k, hide)
+        if lists:
+            draw(choice, {titles[name]: name for name in lists}, lists, step, k, hide)
+
+
+def draw(choice: Choice, models: dict[str, str], lists: dict, step: int, k: int, hide: bool) -> None:
+    """`models` maps the short name to the run's name."""
+    came = choice.came_next(step)
+    shared = set.intersection(*({item for item, _ in one} for one in lists.values()))
+    says = f"{plural(len(shared), 'item')} of {k} stand in every list." if len(lists) > 1 else "One list."
+    question = f"What does each model recommend after event {step}?"
+    heading(question, says + (f" What came next is “{choice.title(came)}”." if came else ""))
+    shown = {short: lists[name] for short, name in models.items()}
+    toplists(shown, key="toplists", truth=came, target=choice.target, alt=question)
+    code = links.compare_code(choice, models, step, k, hide)
+    left, right = st.columns(2, gap="large")
+    with left:
+        show(figures.overlap({name: [item for item, _ in one] for name, one in shown.items()}), key="overlap",
+             code=code + "\nview = figures.overlap(lists)\nview.figure")  # fmt: skip
+    with right:
+        if came is not None:
+            ranks = {short: cache.rank(name, choice.subject, step, came, hide) for short, name in models.items()}
+            known = {short: place for short, place in ranks.items() if place is not None}
+            if known:
+                view = figures.true_ranks(known, choice.title(came), choice.catalog.n_items)
+                show(view, key="true_ranks", code=code)
+        reaches = {}
+        for short, name in models.items():
+            trace, events = cache.trace(name, choice.subject, step)
+            reaches[short] = [trace.horizon(layer, events.index(step)) for layer in range(len(trace.layers))]
+        show(figures.horizons(reaches), key="horizons", code=code)
+
+
+st.title(PAGES["compare"].question)
+with guard():
+    body(choices.header())

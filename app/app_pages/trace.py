@@ -1,0 +1,150 @@
+"""Trace: what the model remembers of this user, and since when."""
+
+from functools import partial
+
+import cache
+import choices
+import links
+import streamlit as st
+from choices import Choice
+from components.heatmap import heatmap
+from components.strip import strip
+from draw import heading, numbers, plain, show
+from guard import guard
+from pages import PAGES
+
+from recblr import figures
+from recblr.figures import Events, channels, heat_map
+from recblr.figures.matrix import QUANTITIES, arithmetic, matrix, offered
+from recblr.trace import Trace
+
+SHOWN = 3  # recommendations named in the summary
+
+
+def summary(choice: Choice, trace: Trace, layer: int, step: int, events: Events) -> None:
+    """The memory horizon, and what the model would recommend now, as sentences."""
+    st.markdown(f"**{plain(figures.horizon_sentence(trace, layer, events.index(step), events))}**")
+    hide = choices.hides_seen(choice)
+    best = cache.recommend(choice.run.name, choice.subject, step, SHOWN, hide)
+    names = ", ".join(f"{row.rank}. {row.title}" for row in best)
+    told = [f"It would now recommend {names}" + (" (items seen before are left out)." if hide else ".")]
+    came, asked = choice.came_next(step), choice.target
+    if came is not None:
+        told.append(f"What came next, “{choice.title(came)}”, {_ranked(choice, step, came, hide)}")
+    if asked is not None:
+        told.append(f"“{choice.title(asked)}”, asked about, {_ranked(choice, step, asked, hide)}")
+    st.markdown(plain(" ".join(told)))
+    pin = choices.pinned()
+    if pin is not None:
+        other, others = cache.trace(*pin)
+        shown = min(layer, len(other.layers) - 1)
+        sentence = figures.horizon_sentence(other, shown, others.index(pin[2]), others)
+        st.markdown(plain(f"Pinned, {pin[1].label} in {pin[0]}: {sentence}"))
+
+
+def _ranked(choice: Choice, step: int, item: str, hide: bool) -> str:
+    place = cache.rank(choice.run.name, choice.subject, step, item, hide)
+    return "it does not know." if place is None else f"it ranks {place:,.4g} of {choice.catalog.n_items:,}."
+
+
+def matrix_view(choice: Choice, trace: Trace, layer: int, step: int, events: Events, subject: str) -> int | None:
+    """The heat map with its controls; returns the chosen channel."""
+    record = trace.layers[layer]
+    order = channels.by_half_life(record)
+    names = offered(record)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = choices.one_of("Quantity", names, key="show", titles={one: QUANTITIES[one].title for one in names})
+        if name == "mix":
+            heads = record.mix.shape[1]
+            chosen = choices.one_of("Head", ["mean", *(str(n + 1) for n in range(heads))], key="head")
+            everything = True
+        else:
+            chosen = "mean"
+            everything = choices.switch(f"All {len(order)} channels", key="all")
+    channel = choices.whole_number("channel", 0, len(order) - 1)
+    if channel is None and len(order):
+        channel = int(order[0])
+    rows = channels.spread(order, len(order) if everything else channels.FEW, keep=channel)
+    drawn = matrix(record, name, rows, head=None if chosen == "mean" else int(chosen) - 1)
+    heading(
+        heat_map.question(drawn), f"{heat_map.answer(drawn, events, len(order))} Drawn is {drawn.quantity.meaning}."
+    )
+    heatmap(
+        drawn,
+        arithmetic(record, rows),
+        events,
+        key="heatmap",
+        subject=subject,
+        step=step,
+        channel=channel,
+        alt=heat_map.question(drawn),
+        on_move=partial(choices.moved, "heatmap"),
+    )
+    if name != "mix":
+        _caption(drawn.rows, order, channels.recurrence_error(record))
+    call = f"heat(trace, {layer}, {name!r}, events, count={len(rows)}, channel={channel})"
+    numbers(heat_map.table(drawn, events), key="heatmap", code=links.trace_code(choice, events, call))
+    return channel
+
+
+def _caption(rows: object, order: object, error: float | None) -> None:
+    kept = "Rows are channels with their half-life in events, longest memory first"
+    few = f"; {len(rows)} of {len(order)}, evenly spread." if len(rows) < len(order) else "."
+    exact = (
+        ""
+        if error is None
+        else f" The equation under the map is exact: over all cells it misses by {error:.0e} at most."
+    )
+    st.caption(f"{kept}{few}{exact}")
+
+
+@st.fragment
+def body(choice: Choice) -> None:
+    """Everything that follows the step; moving it runs only this."""
+    with guard():
+        step = choices.step_choice(choice)
+        trace, events = cache.trace(choice.run.name, choice.subject, step)
+        if not trace.layers:
+            st.info("This baseline counts and keeps no memory of events, so there is nothing to trace. See Compare.")
+            return
+        at = events.index(step)
+        names = [record.name for record in trace.layers]
+        layer = int(choices.one_of("Layer", [str(n + 1) for n in range(len(names))], key="layer",
+                                   titles={str(n): name for n, name in enumerate(names, 1)})) - 1  # fmt: skip
+        summary(choice, trace, layer, step, events)
+        subject = f"{choice.run.name}/{choice.subject.key}/{events.first}-{events.last}"
+        strip(events, key="strip", subject=subject, step=step, on_move=partial(choices.moved, "strip"))
+        channel = matrix_view(choice, trace, layer, step, events, subject)
+        over_events(choice, trace, layer, at, events, channel)
+        left, right = st.columns(2, gap="large")
+        with left:
+            code = links.trace_code(choice, events, f"lives(trace, {layer}, events, channel={channel})")
+            order = channels.by_half_life(trace.layers[layer])
+            pick = partial(choices.channel_from_chart, "lives", order.tolist())
+            show(figures.lives(trace, layer, events, channel=channel), key="lives", code=code, on_select=pick)
+        with right:
+            code = links.trace_code(choice, events, f"trajectory(trace, {layer}, {at}, events)")
+            show(cache.trajectory(trace, layer, at, events), key="trajectory", code=code)
+        for note in trace.notes:
+            st.caption(plain(note))
+
+
+def over_events(choice: Choice, trace: Trace, layer: int, at: int, events: Events, channel: int | None) -> None:
+    """The charts that share the x-axis of the strip and the heat map."""
+    pick = choices.step_from_chart
+    code = links.trace_code(choice, events, f"memory(trace, {layer}, {at}, events)")
+    show(figures.memory(trace, layer, at, events), key="memory", code=code, on_select=partial(pick, "memory"))
+    pin = choices.pinned()
+    beside = None if pin is None else (cache.trace(*pin)[0], pin[1].label)
+    code = links.trace_code(choice, events, f"norms(trace, {layer}, {at}, events)")
+    view = figures.norms(trace, layer, at, events, pinned=beside)
+    show(view, key="norms", code=code, on_select=partial(pick, "norms"))
+    if channel is not None and trace.layers[layer].entered is not None:
+        code = links.trace_code(choice, events, f"channel_parts(trace, {layer}, {channel}, {at}, events)")
+        view = figures.channel_parts(trace, layer, channel, at, events)
+        show(view, key="parts", code=code, on_select=partial(pick, "parts"))
+
+
+st.title(PAGES["trace"].question)
+with guard():
+    body(choices.header())

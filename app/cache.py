@@ -1,0 +1,276 @@
+"""Everything the app keeps between reruns, and the only place with Streamlit's cache decorators.
+
+Keys are names and fingerprints, never arrays. What is cached is shared by all sessions, so nobody may change it.
+torch and scikit-learn are imported here when they are first needed: the first paint does not wait for them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+import recblr
+from recblr.data.locate import find_log, fit_to_catalog, is_plain_name, open_log
+from recblr.data.log import Catalog, InteractionLog
+from recblr.data.simulator import Truth, has_truth, load_truth
+from recblr.figures import Events, View, describe
+from recblr.runs import SAMPLE_ROOT, RunInfo, list_runs, resolve_run
+from recblr.trace import Trace
+
+if TYPE_CHECKING:
+    from recblr.recommender import Recommendations, Recommender
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenLog:
+    """A log that users can be chosen from."""
+
+    log: InteractionLog
+    truth: Truth | None
+    """Why each event happened, where the log is simulated."""
+    note: str = ""
+    """What a reader must know of how it was fitted to the run."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether users come back to items, so that leaving out seen items would leave out right answers."""
+        return _repeats(self.log.fingerprint, self.log)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Whose history is looked at: a user of a log, or a history typed by hand."""
+
+    key: str
+    """Different for different histories."""
+    label: str
+    ids: tuple[str, ...]
+    """[T] external item ids, oldest first, all of them in the run's catalogue."""
+    times: tuple[int, ...] | None
+    """[T] unix seconds."""
+    causes: tuple[str, ...] = ()
+    """[T] or empty."""
+    cause_from: tuple[int, ...] = ()
+    """[T] number of the causing event counted from 1, 0 for none; or empty."""
+    user: str | None = None
+    """External id; None for a typed history."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@st.cache_resource(show_spinner=False)
+def warm_up() -> threading.Thread:
+    """Imports what the pages will need, in the background, once a server."""
+
+    def heavy() -> None:
+        for module in ("recblr.recommender", "recblr.evaluation.ranking", "recblr.figures.trajectory"):
+            import_module(module)
+
+    thread = threading.Thread(target=heavy, name="warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
+@st.cache_data(ttl=10, max_entries=1, show_spinner=False)
+def runs() -> dict[str, RunInfo]:
+    """Every run in the allowed folders by name, read again after ten seconds so that a new one appears."""
+    return {info.name: info for info in list_runs()}
+
+
+def open_run(name: str) -> Recommender:
+    """A run by name; raises CheckpointError with the way out where it cannot be opened."""
+    folder = resolve_run(name)
+    return _open_run(name, *_state_of(folder), _folder=folder)
+
+
+def _state_of(folder: Path) -> tuple[str, int, int]:
+    """What changes when a run folder is written anew."""
+    weights, config = folder / "model.safetensors", folder / "config.yaml"
+    return (
+        str(folder),
+        weights.stat().st_mtime_ns if weights.exists() else 0,
+        config.stat().st_mtime_ns if config.exists() else 0,
+    )
+
+
+@st.cache_resource(max_entries=16, show_spinner="Opening the run …")
+def _open_run(name: str, place: str, weights: int, config: int, *, _folder: Path) -> Recommender:
+    return recblr.load(_folder)
+
+
+def run_log(info: RunInfo) -> OpenLog | None:
+    """The log a run was trained on, found by its name and fitted to the run's catalogue; None where it is not here."""
+    name = str(info.data.get("name", ""))
+    place = _log_place(name)
+    if place is None:
+        return None
+    opened = _open_log(name, str(place))
+    if opened.log.fingerprint == info.data.get("fingerprint"):
+        return opened
+    return _fitted(opened.log.fingerprint, info.name, _opened=opened)
+
+
+def _log_place(name: str) -> Path | None:
+    sample = SAMPLE_ROOT.parent / name
+    return sample if is_plain_name(name) and sample.is_dir() else find_log(name)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the log …")
+def _open_log(name: str, place: str) -> OpenLog:
+    log = open_log(Path(place))
+    return OpenLog(log=log, truth=load_truth(place, log) if has_truth(place) else None)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Fitting the log to the run …")
+def _fitted(fingerprint: str, run: str, *, _opened: OpenLog) -> OpenLog:
+    catalog = open_run(run).run.catalog
+    if catalog.fingerprint == _opened.log.catalog.fingerprint:
+        return _opened
+    log = fit_to_catalog(_opened.log, catalog)
+    lost = _opened.log.n_events - log.n_events
+    note = f"{lost:,} of {_opened.log.n_events:,} events of the log are of items that this run does not know; left out."
+    return OpenLog(log=log, truth=None, note=note if lost else "")
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _repeats(fingerprint: str, _log: InteractionLog) -> bool:
+    user_of = np.repeat(np.arange(_log.n_users), _log.lengths())
+    pairs = np.unique(user_of * len(_log.catalog) + _log.items)
+    return len(pairs) < 0.99 * _log.n_events
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _user(fingerprint: str, user: str, *, _opened: OpenLog) -> Subject:
+    log, row = _opened.log, _opened.log.user_index[user]
+    items, times = log.sequence(row)
+    causes: tuple[str, ...] = ()
+    cause_from: tuple[int, ...] = ()
+    if _opened.truth is not None:
+        own = slice(int(log.offsets[row]), int(log.offsets[row + 1]))
+        causes = tuple(cause_names(_opened)[own].tolist())
+        cause_from = tuple((_opened.truth.cause_pos[own] + 1).tolist())
+    return Subject(
+        key=f"{fingerprint}/{user}",
+        label=f"user {user}",
+        user=user,
+        ids=tuple(log.catalog.ids[items].tolist()),
+        times=tuple(times.tolist()) if log.has_times else None,
+        causes=causes,
+        cause_from=cause_from,
+    )
+
+
+def user(opened: OpenLog, name: str) -> Subject:
+    """A user of a log by external id; KeyError where the log has none such."""
+    return _user(opened.log.fingerprint, name, _opened=opened)
+
+
+def cause_names(opened: OpenLog) -> Any:
+    """[N] cause of each event of a simulated log, by name."""
+    return _cause_names(opened.log.fingerprint, _opened=opened)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _cause_names(fingerprint: str, *, _opened: OpenLog) -> Any:
+    return None if _opened.truth is None else _opened.truth.names()
+
+
+def trace(run: str, subject: Subject, step: int) -> tuple[Trace, Events]:
+    """What the run did with the part of the history that holds `step`, and its events.
+
+    A causal model's trace ends with the history, so one serves every step; of a history longer than the model reads,
+    the window of that length which holds the step.
+    """
+    model = open_run(run)
+    window = model.run.model.config.max_len
+    total = len(subject)
+    end = total - window * ((total - step) // window) if model.run.model.causal else step
+    return _trace(run, _state_of(model.run.folder), subject.key, end, _subject=subject)
+
+
+@st.cache_data(max_entries=64, show_spinner="Reading the model's memory …")
+def _trace(run: str, state: tuple[str, int, int], key: str, end: int, *, _subject: Subject) -> tuple[Trace, Events]:
+    model = open_run(run)
+    found = model.trace(_subject.ids[:end], None if _subject.times is None else _subject.times[:end])
+    first = end - found.items.shape[1]  # events before the window
+    events = describe(
+        found.items[0],
+        found.times[0],
+        model.run.catalog,
+        has_times=found.has_times,
+        first=first + 1,
+        causes=_subject.causes[first:end],
+        cause_from=_subject.cause_from[first:end],
+    )
+    return found, events
+
+
+@st.cache_data(max_entries=1024, show_spinner=False)
+def _recommend(
+    run: str, state: tuple[str, int, int], key: str, step: int, k: int, hide: bool, *, _subject: Subject
+) -> Any:
+    times = None if _subject.times is None else _subject.times[:step]
+    return open_run(run).recommend(_subject.ids[:step], k=k, times=times, mask_seen=hide)
+
+
+def recommend(run: str, subject: Subject, step: int, k: int, hide_seen: bool) -> Recommendations:
+    """The run's k best items after the first `step` events."""
+    state = _state_of(resolve_run(run))
+    return _recommend(run, state, subject.key, step, k, hide_seen, _subject=subject)
+
+
+@st.cache_data(max_entries=4096, show_spinner=False)
+def _rank(
+    run: str, state: tuple[str, int, int], key: str, step: int, item: str, hide: bool, *, _subject: Subject
+) -> float | None:
+    model = open_run(run)
+    target = model.run.catalog.index.get(item)
+    if target is None:
+        return None
+    torch, ranking = import_module("torch"), import_module("recblr.evaluation.ranking")
+    times = None if _subject.times is None else _subject.times[:step]
+    scores = torch.from_numpy(np.array(model.scores(_subject.ids[:step], times)))[None]
+    seen = model.run.catalog.encode(_subject.ids[:step])[0] if hide else np.zeros(0, dtype=np.int32)
+    banned = torch.from_numpy(seen.astype(np.int64))[None]
+    return float(ranking.rank_of_target(scores, torch.tensor([target]), banned)[0])
+
+
+def rank(run: str, subject: Subject, step: int, item: str, hide_seen: bool) -> float | None:
+    """Rank of an item after the first `step` events, ties half, 1 = best; None where the run does not know the item."""
+    state = _state_of(resolve_run(run))
+    return _rank(run, state, subject.key, step, item, hide_seen, _subject=subject)
+
+
+def trajectory(found: Trace, layer: int, step: int, events: Events) -> View:
+    """The state's path; scikit-learn is imported by the first call."""
+    view: View = import_module("recblr.figures.trajectory").trajectory(found, layer, step, events)
+    return view
+
+
+def catalog(info: RunInfo, opened: OpenLog | None) -> Catalog:
+    """Items by id and title: the log's where it is here, which needs no model, else the run's."""
+    return opened.log.catalog if opened is not None else open_run(info.name).run.catalog
+
+
+def typed(text: str, run: str) -> tuple[Subject | None, list[str]]:
+    """(the history typed as ids between commas, the ids that the run does not know)."""
+    given = [part.strip() for part in text.replace("\n", ",").replace(";", ",").split(",") if part.strip()]
+    index: Mapping[str, int] = open_run(run).run.catalog.index
+    known = tuple(one for one in given if one in index)
+    unknown = [one for one in given if one not in index]
+    if not known:
+        return None, unknown
+    return Subject(key=f"typed:{','.join(known)}", label="the typed history", ids=known, times=None), unknown
+
+
+def name_of(folder: Path) -> str:
+    """Name in the list of runs of a folder that is one."""
+    return next((name for name, info in runs().items() if info.folder == folder), folder.name)

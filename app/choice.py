@@ -1,0 +1,36 @@
+"""What a page is about: which run looks at whose history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cache
+from cache import OpenLog, Subject
+
+from recblr.data.log import Catalog
+from recblr.runs import RunInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which run looks at whose history."""
+
+    run: RunInfo
+    opened: OpenLog | None
+    """The run's log, where it is on this machine."""
+    subject: Subject
+    target: str | None
+    """External item id, or None for the run's own first recommendation."""
+
+    @property
+    def catalog(self) -> Catalog:
+        return cache.catalog(self.run, self.opened)
+
+    def title(self, item: str) -> str:
+        """Title of an external id."""
+        row = self.catalog.index.get(item)
+        return item if row is None else self.catalog.title(row)
+
+    def came_next(self, step: int) -> str | None:
+        """External id of the event after `step`, or None at the end of the history."""
+        return self.subject.ids[step] if step < len(self.subject) else None

@@ -1,0 +1,314 @@
+"""The choices all pages share, bound to the URL: the only place (with links.py) that names URL parameters.
+
+    run      name of a run folder, such as mixed/recblr
+    user     external user id; history  item ids between commas, instead of a user
+    step     number of the event that was last read, from 1
+    target   external item id that is asked about; without it, the run's own first recommendation
+    pin      run, user and step of a second history to compare with
+
+What a URL asks for and cannot have is replaced by the default, and the reader is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cache
+import links
+import numpy as np
+import streamlit as st
+from cache import OpenLog, Subject
+from choice import Choice
+from components.copy_link import copy_link
+from draw import selected
+
+from recblr.data.log import Catalog
+from recblr.errors import HistoryError, RecblrError
+from recblr.runs import RunInfo
+
+URL = "query-params"
+LISTED_USERS = 300
+"""Users offered by name; any other is reached by typing the id."""
+LISTED_ITEMS = 5000
+PREFERRED = "mixed/recblr"
+_PIN_MARK = "~"
+
+
+def header() -> Choice:
+    """Draw the choices and return them; raises RecblrError with the way out where they lead nowhere."""
+    boxes = st.columns([3, 3, 3], gap="small")
+    with boxes[0]:
+        info = _run()
+    if info.error is not None:
+        raise RecblrError(f"The run {info.name} cannot be opened. {info.error}. The other runs still work.")
+    opened = cache.run_log(info)
+    with boxes[1]:
+        name = _user(opened) if opened is not None else None
+        if name is None:
+            st.caption(f"The log “{info.data.get('name', '?')}” of this run is not on this machine.")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if opened is not None:
+            st.button("Random user", on_click=_random_user, args=(opened,), icon=":material/casino:")
+        subject = _history(info, opened, name)
+        if subject is not None:
+            _pin_button(info, subject)
+        copy_link(key="copy_link")
+    if subject is None:
+        raise HistoryError(_how_to_get_a_log(info))
+    if opened is not None and opened.note:
+        st.caption(opened.note)
+    with boxes[2]:
+        target = _target(cache.catalog(info, opened))
+    return Choice(run=info, opened=opened, subject=subject, target=target)
+
+
+def step_choice(choice: Choice) -> int:
+    """The step slider; by default the event before the last, so that one event is left to come next."""
+    total = len(choice.subject)
+    default = max(total - 1, 1) if choice.subject.times is not None or choice.opened is not None else total
+    _forget_if("step", lambda value: not (_whole(value) and 1 <= int(value) <= total))
+    if total == 1:
+        return 1
+    return int(
+        st.slider(
+            "Event last read",
+            1,
+            total,
+            value=default,
+            key="step",
+            bind=URL,
+            help="Everything on this page is as the model stood after this event. Arrow keys move it too.",
+        )
+    )
+
+
+def one_of(
+    label: str, options: Sequence[str], *, key: str, titles: dict[str, str] | None = None, help: str = ""
+) -> str:
+    """A bound choice of one; the first option is the default."""
+    _forget_if(key, lambda value: value not in options)
+    names = titles or {}
+    chosen = st.segmented_control(
+        label,
+        list(options),
+        default=options[0],
+        required=True,
+        format_func=lambda one: names.get(one, one),
+        key=key,
+        bind=URL,
+        help=help or None,
+    )
+    return chosen if chosen in options else options[0]
+
+
+def several(
+    label: str, options: Sequence[str], default: Sequence[str], *, key: str, titles: dict[str, str]
+) -> list[str]:
+    """A bound choice of any number."""
+    return list(
+        st.pills(
+            label,
+            list(options),
+            selection_mode="multi",
+            default=list(default),
+            format_func=lambda one: titles.get(one, one),
+            key=key,
+            bind=URL,
+        )
+    )
+
+
+def switch(label: str, *, key: str, value: bool = False, help: str = "") -> bool:
+    """A bound toggle."""
+    return bool(st.toggle(label, value=value, key=key, bind=URL, help=help or None))
+
+
+def whole_number(key: str, low: int, high: int) -> int | None:
+    """A bound number without a widget of its own, such as the chosen channel; None where absent or nonsense."""
+    value = st.session_state.get(f"_{key}", st.query_params.get(key))
+    if not _whole(value) or not low <= int(value) <= high:
+        st.query_params.pop(key, None)
+        return None
+    st.query_params[key] = str(int(value))
+    return int(value)
+
+
+def moved(component: str) -> None:
+    """Callback of a component that the reader moved: puts its step and channel where the page reads them."""
+    move = st.session_state[component].get("move") or {}
+    if _whole(move.get("step")):
+        st.session_state["step"] = int(move["step"])
+    if _whole(move.get("channel")):
+        st.session_state["_channel"] = int(move["channel"])
+
+
+def step_from_chart(chart: str) -> None:
+    """Callback of a chart over events: its chosen point moves the step."""
+    point = selected(chart)
+    if point is not None:
+        st.session_state["step"] = round(point["x"])
+
+
+def channel_from_chart(chart: str, order: Sequence[int]) -> None:
+    """Callback of a chart over channels in `order`: its chosen point is the channel."""
+    point = selected(chart)
+    if point is not None and 1 <= round(point["x"]) <= len(order):
+        st.session_state["_channel"] = order[round(point["x"]) - 1]
+
+
+def hides_seen(choice: Choice) -> bool:
+    """Whether rankings leave out seen items by default: where users come back to items, those are right answers."""
+    return choice.opened is None or not choice.opened.repeats
+
+
+def hide_seen(choice: Choice) -> bool:
+    """The switch for it."""
+    usual = hides_seen(choice)
+    return switch("Leave out items seen before", key="unseen", value=usual)
+
+
+def pinned() -> tuple[str, Subject, int] | None:
+    """(run, history, step) that the reader pinned, or None."""
+    text = st.session_state.get("_pin", st.query_params.get("pin"))
+    parts = str(text or "").split(_PIN_MARK)
+    if len(parts) == 3 and _whole(parts[2]):
+        found = _pinned(parts[0], parts[1], int(parts[2]))
+        if found is not None:
+            st.session_state["_pin"] = st.query_params["pin"] = str(text)
+            return found
+    st.query_params.pop("pin", None)
+    st.session_state.pop("_pin", None)
+    return None
+
+
+def _pinned(run: str, name: str, step: int) -> tuple[str, Subject, int] | None:
+    info = cache.runs().get(run)
+    opened = None if info is None or info.error else cache.run_log(info)
+    if opened is None or name not in opened.log.user_index:
+        return None
+    subject = cache.user(opened, name)
+    return (run, subject, step) if 1 <= step <= len(subject) else None
+
+
+def _run() -> RunInfo:
+    runs = cache.runs()
+    if not runs:
+        raise RecblrError(
+            "There is no run to open: train one with `recblr train`, or name a folder of runs in RECBLR_RUNS "
+            "and start the app again."
+        )
+    names = sorted(runs, key=lambda name: (name != PREFERRED, runs[name].error is not None))
+    asked = st.session_state.get("run", st.query_params.get("run"))
+    if asked is not None and asked not in runs:
+        st.warning(f"There is no run “{asked}” in the allowed folders; this is {names[0]}.")
+    _forget_if("run", lambda value: value not in runs)
+
+    def words(name: str) -> str:
+        return f"{name} (cannot be opened)" if runs[name].error else name
+
+    chosen = st.selectbox("Model (run)", names, format_func=words, key="run", bind=URL)
+    return runs[chosen if chosen in runs else names[0]]
+
+
+def _user(opened: OpenLog) -> str:
+    known = opened.log.user_index
+    labels = {name: label for name, label in links.named_users(opened.log.name).items() if name in known}
+    rest = [name for name in opened.log.users[:LISTED_USERS].tolist() if name not in labels]
+    options = [*labels, *rest]
+    asked = st.session_state.get("user", st.query_params.get("user"))
+    if asked is not None and asked not in known:
+        st.warning(f"There is no user “{asked}” in the log “{opened.log.name}”; this is user {options[0]}.")
+    _forget_if("user", lambda value: value not in known)
+    chosen = st.selectbox(
+        f"User (one of {opened.log.n_users:,})",
+        options,
+        format_func=lambda name: f"{name} · {labels[name]}" if name in labels else str(name),
+        key="user",
+        bind=URL,
+        accept_new_options=True,
+        on_change=_new_history,
+        help="Choose an example, or type any user id of the log.",
+    )
+    return str(chosen) if chosen in known else options[0]
+
+
+def _history(info: RunInfo, opened: OpenLog | None, name: str | None) -> Subject | None:
+    """The typed history where there is one, else the chosen user."""
+    with st.popover("Type a history", icon=":material/edit:"):
+        text = st.text_area(
+            "Item ids, oldest first, between commas", key="history", bind=URL, on_change=_new_history, height=90
+        )
+        items = cache.catalog(info, opened)
+        st.caption("Such as " + ", ".join(f"`{one}`" for one in items.ids[1:4].tolist()) + ". Empty: back to the user.")
+    if text and text.strip():
+        subject, unknown = cache.typed(text, info.name)
+        if unknown:
+            shown = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
+            st.warning(f"{len(unknown)} of the typed ids are not in the catalogue of {info.name}: {shown}")
+        if subject is not None:
+            return subject
+    return None if opened is None or name is None else cache.user(opened, name)
+
+
+def _target(items: Catalog) -> str | None:
+    _forget_if("target", lambda value: value not in items.index)
+    return st.selectbox(
+        "Item asked about",
+        items.ids[1 : LISTED_ITEMS + 1].tolist(),
+        index=None,
+        format_func=lambda item: items.title(items.index[item]) if item in items.index else str(item),
+        key="target",
+        bind=URL,
+        accept_new_options=len(items) > LISTED_ITEMS,
+        placeholder="the model's own first choice",
+    )
+
+
+def _pin_button(info: RunInfo, subject: Subject) -> None:
+    if st.session_state.get("_pin") or st.query_params.get("pin"):
+        st.button("Unpin", icon=":material/keep_off:", on_click=_unpin)
+    elif not subject.key.startswith("typed:"):
+        name = subject.key.rpartition("/")[2]
+        st.button("Pin", icon=":material/keep:", on_click=_pin, args=(info.name, name, len(subject)),
+                  help="Keep this history beside the next one.")  # fmt: skip
+
+
+def _pin(run: str, name: str, last: int) -> None:
+    step = st.session_state.get("step")
+    st.session_state["_pin"] = _PIN_MARK.join([run, name, str(step if _whole(step) else last)])
+
+
+def _unpin() -> None:
+    st.session_state.pop("_pin", None)
+    st.query_params.pop("pin", None)
+
+
+def _random_user(opened: OpenLog) -> None:
+    row = int(np.random.default_rng().integers(opened.log.n_users))
+    st.session_state["user"] = str(opened.log.users[row])
+    st.session_state["history"] = ""
+    _new_history()
+
+
+def _new_history() -> None:
+    """Another history has other steps: the cursor goes back to its default."""
+    st.session_state.pop("step", None)
+    st.query_params.pop("step", None)
+
+
+def _forget_if(key: str, wrong) -> None:
+    """Drop a value that the widget of this key could not take, before the widget is drawn."""
+    if key in st.session_state and st.session_state[key] is not None and wrong(st.session_state[key]):
+        del st.session_state[key]
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and value.isdigit())
+
+
+def _how_to_get_a_log(info: RunInfo) -> str:
+    name = str(info.data.get("name", ""))
+    return (
+        f"The log “{name}” of {info.name} is not on this machine. Get it with `recblr download {name}` "
+        "if it is a MovieLens set, or put its folder where RECBLR_DATA points; or type a history of item ids above."
+    )

@@ -1,0 +1,121 @@
+"""Deep links: the example cards, named users, and the Python that reproduces a view."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from choice import Choice
+
+from recblr.figures import Events
+from recblr.runs import RunInfo
+
+_EXAMPLES = Path(__file__).with_name("examples.toml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A view worth seeing, as a link."""
+
+    title: str
+    claim: str
+    """What is seen there, in one line."""
+    page: str
+    params: dict[str, str]
+
+
+@cache
+def _file() -> dict[str, Any]:
+    return tomllib.loads(_EXAMPLES.read_text(encoding="utf-8"))
+
+
+def examples() -> list[Example]:
+    """The cards of the Start page, in order."""
+    return [
+        Example(
+            title=one["title"],
+            claim=one["claim"],
+            page=one["page"],
+            params={key: str(value) for key, value in one["params"].items()},
+        )
+        for one in _file().get("example", [])
+    ]
+
+
+def named_users(log: str) -> dict[str, str]:
+    """User id -> what is special about this user, for one log."""
+    return {str(one["id"]): one["label"] for one in _file().get("user", []) if one["log"] == log}
+
+
+def link(page_file: str, label: str, params: dict[str, str], *, icon: str | None = None) -> None:
+    """A link to a view of the app."""
+    st.page_link(page_file, label=label, icon=icon, query_params=params)
+
+
+def short_names(runs: Mapping[str, RunInfo]) -> dict[str, str]:
+    """Run name -> what a column is headed: the backbone where that tells the runs apart, else the run's name."""
+    backbones = [info.backbone for info in runs.values()]
+    return {name: info.backbone if backbones.count(info.backbone) == 1 else name for name, info in runs.items()}
+
+
+def trace_code(choice: Choice, events: Events, call: str) -> str:
+    """Python that makes a figure of the Trace page again; `call` is a function of recblr.figures with its arguments."""
+    home = "recblr.figures.trajectory" if call.startswith("trajectory") else "recblr.figures"
+    function = call.partition("(")[0]
+    until = "" if events.last == len(choice.subject) else f"[:{events.last}]"
+    times = "times" if choice.subject.times is None else f"times{until}"
+    return "\n".join(
+        [
+            *_open_code(choice),
+            "",
+            "from recblr.figures import describe",
+            f"from {home} import {function}",
+            "",
+            f"trace = model.trace(ids{until}, {times})",
+            "events = describe(trace.items[0], trace.times[0], model.run.catalog, "
+            f"has_times=trace.has_times, first={events.first})",
+            f"view = {call}",
+            "view.figure",
+        ]
+    )
+
+
+def compare_code(choice: Choice, models: Mapping[str, str], step: int, k: int, hide_seen: bool) -> str:
+    """Python that makes the lists of the Compare page again, as `lists`."""
+    times = "None" if choice.subject.times is None else f"times[:{step}]"
+    return "\n".join(
+        [
+            *_open_code(choice),
+            "",
+            "from recblr import figures",
+            "",
+            f"models = {{name: recblr.load(run) for name, run in {dict(models)!r}.items()}}",
+            "lists = {",
+            f"    name: [row.item for row in one.recommend(ids[:{step}], k={k}, times={times}, mask_seen={hide_seen})]",
+            "    for name, one in models.items()",
+            "}",
+        ]
+    )
+
+
+def _open_code(choice: Choice) -> list[str]:
+    """Lines that open the run and the history; they name `model`, `ids` and `times`."""
+    subject, opened = choice.subject, choice.opened
+    lines = ["import recblr"]
+    if opened is None or subject.user is None:
+        return [*lines, "", f'model = recblr.load("{choice.run.name}")', f"ids, times = {list(subject.ids)!r}, None"]
+    times = "times.tolist()" if subject.times is not None else "None"
+    return [
+        *lines,
+        "from recblr.data.locate import find_log, fit_to_catalog, open_log",
+        "",
+        f'model = recblr.load("{choice.run.name}")',
+        f'log = fit_to_catalog(open_log(find_log("{opened.log.name}")), model.run.catalog)',
+        f'items, times = log.sequence(log.user_index["{subject.user}"])',
+        f"ids, times = log.catalog.ids[items].tolist(), {times}",
+    ]
