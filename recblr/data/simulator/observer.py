@@ -38,8 +38,9 @@ from recblr.data.simulator.rules import (
     UserTaste,
     World,
     aisle_fashion,
+    evenly,
 )
-from recblr.data.simulator.shop import OPENS_ECHO, OPENS_FORK, OPENS_SEQUEL, PLAIN
+from recblr.data.simulator.shop import OPENS_ECHO, OPENS_FORK, OPENS_SEQUEL, OUTSIDE, PLAIN
 
 
 class Observer:
@@ -51,7 +52,7 @@ class Observer:
         self.position = 0
         self.last_time = 0
         self.bookings: dict[int, Booking] = {}
-        self.aisle = -1  # the aisle of the last event in one
+        self.aisle = OUTSIDE  # the aisle of the last event in one
         self.held_pass = self.held_since = -1
         self.used_machines: list[int] = []
         self.last_machine = 0
@@ -65,7 +66,7 @@ class Observer:
 
     def distribution(self, time: int) -> Distribution:
         """[V] probability of each item as the next event, if that event happens at `time` (unix seconds)."""
-        total = np.zeros(len(self.world.uniform))
+        total = np.zeros(len(self.world.any_item))
         for branch in self.branches(time, self.belief):
             total += branch.weight * branch.items
         return total
@@ -76,15 +77,15 @@ class Observer:
         booked = self.bookings.get(self.position)
         if booked is None:
             free = self._free_event(time)
-            items = self._by_aisle(self._aisle_weights(taste.home), free.inside)
+            items = self._aisle_weights(taste.home)[self.world.shop.aisle] * free.inside
             ways = [*free.ways, Branch(TASTE, free.by_taste, items)]
         else:
             ways = [Branch(booked.cause, 1.0, self._outcome(booked, taste))]
         branches = [Branch(way.cause, (1.0 - noise) * way.weight, way.items) for way in ways]
-        return [*branches, Branch(NOISE, noise, self.world.uniform)] if noise > 0 else branches
+        return [*branches, Branch(NOISE, noise, self.world.any_item)] if noise > 0 else branches
 
     def _outcome(self, booked: Booking, taste: UserTaste) -> Distribution:
-        items = np.zeros(len(self.world.uniform))
+        items = np.zeros(len(self.world.any_item))
         if booked.cause == HABIT:
             items[self.world.shop.coffees] = taste.coffee[self._machine_row[self.last_machine]]
         else:
@@ -102,21 +103,17 @@ class Observer:
             ways.append(Branch(TASTE, rates.machine, self._machine_choice()))
         if rates.take_pass > 0:
             if self.held_pass < 0:
-                ways.append(Branch(TASTE, rates.take_pass * (1.0 - rates.machine), self._evenly(list(shop.rewards))))
+                ways.append(Branch(TASTE, rates.take_pass * (1.0 - rates.machine), world.any_pass))
             elif next_free and self._redeemable(self.position):
-                ways.append(Branch(TASTE, rates.redeem * (1.0 - rates.machine), self._evenly([shop.redeem])))
+                ways.append(Branch(TASTE, rates.redeem * (1.0 - rates.machine), world.redeem))
         rest = 1.0 - sum(way.weight for way in ways)
         classes = self._class_weights(next_free)[shop.item_class]  # [V]
         if rates.trend > 0:
             aisles = aisle_fashion(time - world.config.start, shop.n_aisles)
-            ways.append(Branch(TREND, rest * rates.trend, self._by_aisle(aisles, shop.season)))
+            ways.append(Branch(TREND, rest * rates.trend, aisles[shop.aisle] * shop.season))
         self._free = FreeEvent(ways, rest * (1.0 - rates.trend), classes * shop.zipf)
         self._free_at = (self.position, time)
         return self._free
-
-    def _by_aisle(self, aisles: NDArray[np.float64], inside: Distribution) -> Distribution:
-        """[V] from the chance of each aisle [A] and of each item inside its aisle [V]."""
-        return np.append(aisles, 0.0)[self.world.shop.aisle] * inside
 
     def _class_weights(self, next_free: bool) -> NDArray[np.float64]:
         """[4] class of an item chosen in an aisle. A story is opened only if the event that it books is free."""
@@ -131,22 +128,17 @@ class Observer:
     def _aisle_weights(self, home: NDArray[np.float64]) -> NDArray[np.float64]:
         """[A] the aisle that taste visits. Before the first visit the chance of the current aisle goes to home."""
         any_aisle = (1.0 - HOME - CURRENT) * self.world.shop.popularity
-        if self.aisle < 0:
+        if self.aisle == OUTSIDE:
             return (HOME + CURRENT) * home + any_aisle
         weights = HOME * home + any_aisle
         weights[self.aisle] += CURRENT
         return weights
 
     def _machine_choice(self) -> Distribution:
-        every = self._evenly(self.world.shop.machines.tolist())
+        any_machine = self.world.any_machine
         if not self.used_machines:
-            return every
-        return RETURN * self._evenly(self.used_machines) + (1.0 - RETURN) * every
-
-    def _evenly(self, items: list[int]) -> Distribution:
-        probability = np.zeros(len(self.world.uniform))
-        probability[items] = 1.0 / len(items)
-        return probability
+            return any_machine
+        return RETURN * evenly(self.used_machines, len(any_machine)) + (1.0 - RETURN) * any_machine
 
     def _redeemable(self, position: int) -> bool:
         low, high = self.world.config.recall_gap
@@ -172,7 +164,7 @@ class Observer:
         elif item == shop.redeem and self._redeemable(here):
             self._book(here + 1, Booking(RECALL, shop.rewards[self.held_pass], self.held_since, here))
             self.held_pass = -1
-        if shop.aisle[item] < shop.n_aisles:
+        if shop.aisle[item] != OUTSIDE:
             self.aisle = int(shop.aisle[item])
         self.bookings.pop(here, None)
         self.position, self.last_time = here + 1, time
@@ -218,17 +210,17 @@ class Observer:
 
     def _learn_home(self, item: int, time: int) -> None:
         """Bayes' rule for the home aisle: P(item | home) = c + w [home is the item's aisle], the same c for all."""
-        shop, aisle = self.world.shop, int(self.world.shop.aisle[item])
-        if self.position in self.bookings or aisle == shop.n_aisles:
+        world, aisle = self.world, int(self.world.shop.aisle[item])
+        if self.position in self.bookings or aisle == OUTSIDE:
             return
-        home, nowhere = self.belief.home, np.zeros(shop.n_aisles)
-        elsewhere = sum(
-            branch.weight * branch.items[item] for branch in self.branches(time, UserTaste(nowhere, self.belief.coffee))
-        )
-        pull = HOME + CURRENT if self.aisle < 0 else HOME
-        free = self._free_event(time)
-        if elsewhere > 0:
-            home[aisle] *= 1.0 + (1.0 - self.world.rates.noise) * free.by_taste * pull * free.inside[item] / elsewhere
+        home, noise, free = self.belief.home, world.rates.noise, self._free_event(time)
+        by_taste = free.by_taste * free.inside[item]
+        away = (1.0 - HOME - CURRENT) * world.shop.popularity[aisle] + CURRENT * (aisle == self.aisle)
+        elsewhere = sum(way.weight * way.items[item] for way in free.ways) + by_taste * away
+        constant = noise * world.any_item[item] + (1.0 - noise) * elsewhere
+        if constant > 0:
+            pull = HOME + CURRENT if self.aisle == OUTSIDE else HOME
+            home[aisle] *= 1.0 + (1.0 - noise) * by_taste * pull / constant
             home /= home.sum()
 
     def _learn_coffee(self, item: int) -> None:
@@ -240,7 +232,7 @@ class Observer:
         if column is None:
             return  # noise for certain: every coffee is as likely as before
         row = self.belief.coffee[self._machine_row[self.last_machine]]
-        likelihood = np.full(len(row), noise * self.world.uniform[item])
+        likelihood = np.full(len(row), noise * self.world.any_item[item])
         likelihood[column] += 1.0 - noise
         row *= likelihood
         row /= row.sum()

@@ -65,19 +65,37 @@ class FreeEvent(NamedTuple):
 
 
 class World(NamedTuple):
-    """What is the same for all users."""
+    """What is the same for all users, with the choices that never change, each [V]."""
 
     config: SimulatorConfig
     shop: Shop
     rates: Rates
-    uniform: Distribution
-    """[V] one click in the dark: every item alike, never padding."""
+    any_item: Distribution
+    """A click in the dark: every item alike, never padding."""
+    any_machine: Distribution
+    any_pass: Distribution
+    redeem: Distribution
 
 
 def build_world(config: SimulatorConfig, shop: Shop) -> World:
-    uniform = np.full(len(shop.catalog), 1.0 / shop.catalog.n_items)
-    uniform[0] = 0.0
-    return World(config, shop, opening_rates(config), uniform)
+    n = len(shop.catalog)
+    return World(
+        config=config,
+        shop=shop,
+        rates=opening_rates(config),
+        any_item=evenly(list(range(1, n)), n),
+        any_machine=evenly(shop.machines.tolist(), n),
+        any_pass=evenly(list(shop.rewards), n),
+        redeem=evenly([shop.redeem], n),
+    )
+
+
+def evenly(items: list[int], n: int) -> Distribution:
+    """[n] the same probability for each of some items; all 0 where there are none."""
+    probability = np.zeros(n)
+    if items:
+        probability[items] = 1.0 / len(items)
+    return probability
 
 
 def aisle_fashion(seconds: int, n_aisles: int) -> NDArray[np.float64]:

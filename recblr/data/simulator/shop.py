@@ -27,6 +27,8 @@ from recblr.data.simulator.words import (
 
 PLAIN, OPENS_SEQUEL, OPENS_ECHO, OPENS_FORK = range(4)
 """Classes of the items in an aisle: an item that opens a story, or any other."""
+OUTSIDE = -1
+"""Row of an item in no aisle. As an index it finds the last aisle, where such an item has probability 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Shop:
 
     catalog: Catalog
     aisle: NDArray[np.int64]
-    """[V] row of the aisle, 0..A-1; A for the coffee corner, the service desk and padding."""
+    """[V] row of the aisle, 0..A-1; OUTSIDE for the coffee corner, the service desk and padding."""
     item_class: NDArray[np.int64]
     """[V] PLAIN, OPENS_SEQUEL, OPENS_ECHO or OPENS_FORK."""
     zipf: NDArray[np.float64]
@@ -90,7 +92,7 @@ def open_shop(causes: Sequence[str]) -> Shop:
         },
     )
     names = {aisle.name: number for number, aisle in enumerate(AISLES)}
-    aisle = np.array([len(AISLES), *(names.get(row.aisle, len(AISLES)) for _, row in kept)])
+    aisle = np.array([OUTSIDE, *(names.get(row.aisle, OUTSIDE) for _, row in kept)])
     item_class = np.array([PLAIN, *(row.item_class for _, row in kept)])
     popularity = 1.0 / np.sqrt(np.arange(1, len(AISLES) + 1))
     return Shop(

@@ -67,7 +67,7 @@ class Truth:
         return np.array([0, *(index[external] for external in self.log.catalog.ids[1:].tolist())])
 
     def names(self) -> NDArray[np.str_]:
-        """[N] causes by name."""
+        """[N] the cause of each event by name."""
         return np.array(CAUSES)[self.cause]
 
     def next_item_distribution(self, user: int, position: int) -> Distribution:
@@ -146,7 +146,10 @@ def bayes_ceiling(simulated: Simulated, targets: Targets, k: int = 10) -> dict[s
 
 
 def ceiling_by_cause(simulated: Simulated, targets: Targets, k: int = 10) -> dict[str, dict[str, float]]:
-    """`bayes_ceiling` of the targets of each cause, in the order of CAUSES, with their number as "targets"."""
+    """What that ranking gets on the targets of each cause, in the order of CAUSES, with their number as "targets".
+
+    A bound for all targets together, not for each row: a model may win on one cause what it loses on another.
+    """
     ranks, cause = true_ranks(simulated, targets), simulated.truth.cause[targets.positions]
     return {
         name: {"targets": float((cause == code).sum()), **ranking_metrics(ranks[cause == code], k)}

@@ -13,20 +13,23 @@ import pytest
 from recblr.data.log import InteractionLog
 from recblr.data.read import read_log
 from recblr.data.simulator import (
+    CAUSES,
     SAMPLES,
     Simulated,
     SimulatorConfig,
+    bayes_ceiling,
     has_truth,
     load_truth,
+    ranking_metrics,
     read_manifest,
     simulate,
     table_hashes,
     write_sample,
 )
+from recblr.data.splits import leave_one_out
 from recblr.errors import ConfigError, DataError
 
 SAMPLE_DATA = Path(__file__).parents[3] / "sample_data"
-CAUSES_ALONE = [name for name in SAMPLES if name != "mixed"]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,7 @@ def folder(small: Simulated, tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
+@pytest.mark.slow
 def test_simulating_the_mixed_log_again_gives_the_shipped_tables() -> None:
     made = simulate(SAMPLES["mixed"])
     manifest = read_manifest(SAMPLE_DATA / "mixed")
@@ -48,8 +52,8 @@ def test_simulating_the_mixed_log_again_gives_the_shipped_tables() -> None:
     assert made.log.fingerprint == manifest["log"]
 
 
-@pytest.mark.parametrize("name", CAUSES_ALONE)
-def test_simulating_a_cause_alone_again_begins_as_the_shipped_log(name: str) -> None:
+@pytest.mark.parametrize("name", list(SAMPLES))
+def test_simulating_a_few_users_again_begins_as_the_shipped_log(name: str) -> None:
     """A log of fewer users is the beginning of one of more, so twenty users are enough to tell a change."""
     shipped, _ = read_log(SAMPLE_DATA / name)
     truth = load_truth(SAMPLE_DATA / name, shipped)
@@ -70,6 +74,21 @@ def test_a_shipped_log_is_read_as_it_was_made(name: str) -> None:
     assert report.rows_out == log.n_events
     assert len(log.catalog) == len(truth.world.shop.catalog)
     assert all(path.stat().st_size < 1_000_000 for path in (SAMPLE_DATA / name).iterdir())
+
+
+def test_the_readme_tells_the_shares_and_the_ceiling_of_the_mixed_log() -> None:
+    text = (SAMPLE_DATA / "README.md").read_text(encoding="utf-8")
+    log, _ = read_log(SAMPLE_DATA / "mixed")
+    simulated = Simulated(log=log, truth=load_truth(SAMPLE_DATA / "mixed", log))
+    counts = read_manifest(SAMPLE_DATA / "mixed")["events_by_cause"]
+    assert all(f"| {cause} | {100 * counts[cause] / log.n_events:.1f} % |" in text for cause in CAUSES)
+    assert f"{log.n_users:,} users, {log.n_events:,} events, {log.catalog.n_items} items" in text
+    targets = leave_one_out(log).test
+    ceiling = bayes_ceiling(simulated, targets)
+    assert f"HR@10 {ceiling['HR@10']:.3f} and NDCG@10 {ceiling['NDCG@10']:.3f}".replace(" 0.", " .") in text
+    counted = np.bincount(log.items, minlength=len(log.catalog))
+    popular = (np.argsort(np.argsort(-counted)) + 1.0)[log.items[targets.positions]]
+    assert f"popularity reaches HR@10 {ranking_metrics(popular)['HR@10']:.3f}".replace(" 0.", " .") in text
 
 
 def test_a_small_log_and_its_truth_come_back(small: Simulated, folder: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from recblr.data.read import read_log
 from recblr.data.simulator import CAUSES, Truth, load_truth
+from recblr.data.simulator.shop import OUTSIDE
 
 MIXED = Path(__file__).parents[3] / "sample_data" / "mixed"
 USERS = 1000
@@ -122,9 +123,9 @@ def usual_aisle(histories: list[History], truth: Truth) -> float:
     for history in histories:
         visits: Counter[int] = Counter()
         for item, cause in zip(history.items, history.causes, strict=True):
-            if visits and cause == "taste" and aisle[item] < truth.world.shop.n_aisles:
+            if visits and cause == "taste" and aisle[item] != OUTSIDE:
                 hits.append(visits.most_common(1)[0][0] == aisle[item])
-            if aisle[item] < truth.world.shop.n_aisles:
+            if aisle[item] != OUTSIDE:
                 visits[aisle[item]] += 1
     return float(np.mean(hits))
 
