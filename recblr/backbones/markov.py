@@ -11,7 +11,7 @@ the back-off weight: small, so that popularity orders only what never followed i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ class Markov(Popularity):
         self.register_buffer("followers", torch.zeros(self.config.n_pairs, dtype=torch.int32))
         self.register_buffer("pair_counts", torch.zeros(self.config.n_pairs, dtype=torch.int32))
 
-    def fit(self, log: InteractionLog, train_end: NDArray[np.int64]) -> Self:
+    def fit(self, log: InteractionLog, train_end: NDArray[np.int64]) -> Markov:
         """Count items and adjacent pairs within offsets[u]:train_end[u] of each user. Errors as in Popularity."""
         super().fit(log, train_end)
         inside = in_training(log, train_end)

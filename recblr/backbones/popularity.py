@@ -11,7 +11,7 @@ carries the item id, the other channels are zero; float32 holds ids up to 16.7 m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class Popularity(SequentialBackbone):
         super().__init__(config)
         self.register_buffer("counts", torch.zeros(config.n_items + 1, dtype=torch.int64))
 
-    def fit(self, log: InteractionLog, train_end: NDArray[np.int64]) -> Self:
+    def fit(self, log: InteractionLog, train_end: NDArray[np.int64]) -> Popularity:
         """Count the events offsets[u]:train_end[u] of each user; earlier counts are forgotten.
 
         Raises ConfigError on another catalogue, DataError on an empty training part.

@@ -5,7 +5,7 @@ An overall figure hides the causes: models that differ from 0 to 1 on one of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,15 +26,14 @@ class Truth(Protocol):
 
     @property
     def cause(self) -> NDArray[np.integer]:
-        """[N] code of the cause, an index into `names`."""
+        """[N] code of the cause of each event."""
 
     @property
     def cause_pos(self) -> NDArray[np.integer]:
         """[N] index within the user's history of the event that triggered this one, or -1 where none did."""
 
-    @property
-    def names(self) -> Sequence[str]:
-        """Names of the causes by code."""
+    def names(self) -> NDArray[np.str_]:
+        """[N] name of the cause of each event."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +83,11 @@ def cause_table(
     if len(truth.cause) != log.n_events:
         raise DataError(f"the truth describes {len(truth.cause)} events, log {log.name!r} has {log.n_events}")
     cause, unplanted = truth.cause[positions], truth.cause_pos[positions] < 0
+    codes, first = np.unique(cause, return_index=True)
+    names = truth.names()[positions[first]].tolist()
     rows = []
-    for code, name in enumerate(truth.names):
+    for code, name in zip(codes.tolist(), names, strict=True):
         here = cause == code
-        if not here.any():
-            continue
         metrics = metrics_from_ranks(ranks[here], _KS)
         spread = bootstrap_intervals(ranks[here], users[here], _KS, draws=draws, seed=seed) if draws else {}
         of_cause = np.asarray(truth.cause == code)

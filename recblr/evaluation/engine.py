@@ -20,13 +20,13 @@ from recblr.data.log import InteractionLog
 from recblr.data.splits import Targets
 from recblr.errors import ConfigError
 from recblr.evaluation.protocols import Protocol
-from recblr.evaluation.ranking import rank_of_target, top_item
+from recblr.evaluation.ranking import rank_and_top
 from recblr.evaluation.windows import Windows, batches, gather_ids, to_batch
 
 Progress = Callable[[int, int], None]
 """Called with (targets done, targets in all) after each batch."""
 
-SCORES_AT_ONCE = 4_000_000
+SCORES_AT_ONCE = 1_000_000
 """Scores held at once: catalogue rows times the hidden states scored in one go."""
 
 
@@ -64,8 +64,9 @@ def _rank_hidden(
             seen, _ = gather_ids(log.items, banned_from[here], positions[here])
             banned = torch.from_numpy(seen).to(hidden.device)
         scores = model.scores(hidden[here]).float()  # [m, V]; half precision would tie what it cannot tell apart
-        ranks.append(rank_of_target(scores, targets, banned).cpu())
-        top.append(top_item(scores, targets, banned).cpu())
+        rank, first = rank_and_top(scores, targets, banned)
+        ranks.append(rank.cpu())
+        top.append(first.cpu())
     return torch.cat(ranks).double().numpy(), torch.cat(top).numpy()
 
 

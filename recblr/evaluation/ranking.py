@@ -19,16 +19,34 @@ Banned = Bool[Tensor, "B V"] | Int[Tensor, "B S"] | None
 """Items out of the ranking: a mask, or item ids with 0 for "none"."""
 
 
-def _rivals(scores: Tensor, targets: Tensor, banned: Tensor | None) -> Tensor:
-    """Scores [B, V] of what competes with the target; NaN elsewhere, which no comparison counts."""
-    rivals = scores.clone()
+def rank_and_top(
+    scores: Float[Tensor, "B V"], targets: Int[Tensor, " B"], banned: Banned = None
+) -> tuple[Float[Tensor, " B"], Int[Tensor, " B"]]:
+    """(rank of each target, item that is ranked first: the target where it shares the best score).
+
+    Rank 1 = best: 1 + items above the target + half of the other items level with it. Padding never competes and a
+    target is never banned. Raises DataError on a target outside 1..V-1, RecblrError on NaN.
+    """
+    _check(scores, targets)
+    rows = targets.long()[:, None]
+    rivals = scores.clamp(min=torch.finfo(scores.dtype).min)  # so that -inf stands for "does not compete" alone
+    own = rivals.gather(1, rows)  # [B, 1]
     if banned is not None:
         if banned.dtype == torch.bool:
-            rivals.masked_fill_(banned, torch.nan)
+            rivals.masked_fill_(banned, -torch.inf)
         else:
-            rivals.scatter_(1, banned.long(), torch.nan)
-    rivals[:, 0] = torch.nan
-    return rivals.scatter_(1, targets.long()[:, None], torch.nan)
+            rivals.scatter_(1, banned.long(), -torch.inf)
+    rivals[:, 0] = -torch.inf
+    rivals.scatter_(1, rows, -torch.inf)
+    above, level = (one.sum(dim=1, dtype=torch.int32) for one in (rivals > own, rivals == own))
+    return 1.0 + above.float() + 0.5 * level.float(), torch.where(above == 0, targets, rivals.argmax(dim=1))
+
+
+def rank_of_target(
+    scores: Float[Tensor, "B V"], targets: Int[Tensor, " B"], banned: Banned = None
+) -> Float[Tensor, " B"]:
+    """Rank of each target as in `rank_and_top`."""
+    return rank_and_top(scores, targets, banned)[0]
 
 
 def _check(scores: Tensor, targets: Tensor) -> None:
@@ -37,6 +55,8 @@ def _check(scores: Tensor, targets: Tensor) -> None:
     low, high, last = int(targets.min()), int(targets.max()), scores.shape[1] - 1
     if low < 1 or high > last:
         raise DataError(f"targets lie in {low}..{high}, the scores rank items 1..{last}: not the model's catalogue")
+    if not torch.isnan(scores.sum()):  # one pass; infinities of both signs also end here
+        return
     broken = torch.isnan(scores).any(dim=1)
     if broken.any():
         row = int(broken.nonzero()[0])
@@ -45,28 +65,6 @@ def _check(scores: Tensor, targets: Tensor) -> None:
             f"the scores are not numbers (NaN) in {int(broken.sum())} of {len(scores)} rows, first in row {row} at"
             f" item {column}: the training diverged; train again with a lower rate or gradient clipping"
         )
-
-
-def rank_of_target(
-    scores: Float[Tensor, "B V"], targets: Int[Tensor, " B"], banned: Banned = None
-) -> Float[Tensor, " B"]:
-    """Rank of each target, 1 = best: 1 + items above it + half of the other items level with it.
-
-    Padding never competes and a target is never banned. Raises DataError on a target outside 1..V-1,
-    RecblrError on NaN.
-    """
-    _check(scores, targets)
-    own = scores.gather(1, targets.long()[:, None])  # [B, 1]
-    rivals = _rivals(scores, targets, banned)
-    above, level = (rivals > own).sum(dim=1), (rivals == own).sum(dim=1)
-    return 1.0 + above.float() + 0.5 * level.float()
-
-
-def top_item(scores: Float[Tensor, "B V"], targets: Int[Tensor, " B"], banned: Banned = None) -> Int[Tensor, " B"]:
-    """Item that is ranked first among those that compete, the target included; of level ones any."""
-    rivals = _rivals(scores, targets, banned)
-    rows = targets.long()[:, None]
-    return rivals.scatter_(1, rows, scores.gather(1, rows)).nan_to_num_(nan=-torch.inf).argmax(dim=1)
 
 
 def metric_names(ks: Sequence[int] = (10, 20)) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ def _reach(log: InteractionLog, targets: Targets) -> NDArray[np.int64]:
     """[M] events before each target."""
     reach = targets.positions - log.offsets[targets.users]
     if len(reach) and reach.min() < 1:
-        user = log.users[targets.users[int(reach.argmin())]]
+        user = str(log.users[targets.users[int(reach.argmin())]])
         raise DataError(f"log {log.name!r}: the first event of user {user!r} is a target, with no history to go by")
     return reach
 
