@@ -5,6 +5,9 @@ A step is the scan of one event: on the same backend, stepping through a sequenc
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -25,7 +28,7 @@ def _check_sequences(cu_seqlens: Tensor | None, reset: Tensor | None, h0: Tensor
         if cu_seqlens.dim() != 1 or cu_seqlens.dtype not in (torch.int32, torch.int64) or len(cu_seqlens) < 2:
             raise ValueError("cu_seqlens must be int32 or int64 [S+1], starting with 0")
         bounds = cu_seqlens.tolist()
-        if bounds[0] != 0 or bounds[-1] > len(like) or any(b < a for a, b in zip(bounds[:-1], bounds[1:], strict=True)):
+        if bounds[0] != 0 or bounds[-1] > len(like) or any(b < a for a, b in pairwise(bounds)):
             raise ValueError(f"cu_seqlens must rise from 0 to at most N = {len(like)}, got {bounds[:8]}…")
         sequences = len(cu_seqlens) - 1
     if h0 is not None and h0.shape != (sequences, like.shape[-1]):
@@ -54,7 +57,7 @@ def linear_scan(
     reverse: bool = False,
     return_state: bool = False,
     backend: str | None = None,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Any:
     """h_t = a_t * h_{t-1} + b_t.
 
     a, b: [B, T, D] (or [N, D] packed); h0: [B, D]; reset: bool [B, T], True cuts the state off before that step.
@@ -88,7 +91,7 @@ def gated_scan(
     reverse: bool = False,
     return_state: bool = False,
     backend: str | None = None,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Any:
     """A recurrence with its gates, from pre-activations; kind "bdlru" (RecBLR, arXiv 2406.12580, eq. 6 to 9):
 
         a_t = exp(-c softplus(lam) sigmoid(r_t)),  h_t = a_t h_{t-1} + sqrt(1 - a_t^2 + eps) sigmoid(i_t) x_t
@@ -119,8 +122,8 @@ def gated_step(
     backend: str | None = None,
 ) -> Tensor:
     """One event of `gated_scan`: state, x, r, i [B, D] -> new state [B, D]."""
-    one = [part.unsqueeze(1) for part in (x, r, i)]
-    _, last = gated_scan(*one, lam, state, kind=kind, c=c, eps=eps, return_state=True, backend=backend)
+    x, r, i = x.unsqueeze(1), r.unsqueeze(1), i.unsqueeze(1)
+    last: Tensor = gated_scan(x, r, i, lam, state, kind=kind, c=c, eps=eps, return_state=True, backend=backend)[1]
     return last
 
 
@@ -135,7 +138,7 @@ def complex_scan(
     reverse: bool = False,
     return_state: bool = False,
     backend: str | None = None,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Any:
     """h_t = lambda h_{t-1} + u_t with lambda = exp(-exp(log_nu) + i theta) constant in time (LRU, arXiv 2303.06349).
 
     u: complex [B, T, D] (or [N, D] packed), or real with a last axis of 2 (real, imaginary); log_nu, theta: real [D];
@@ -159,5 +162,5 @@ def complex_scan(
 
 def complex_step(state: Tensor, u: Tensor, log_nu: Tensor, theta: Tensor, *, backend: str | None = None) -> Tensor:
     """One event of `complex_scan`: state, u [B, D] complex (or [B, D, 2]) -> new state."""
-    _, last = complex_scan(u.unsqueeze(1), log_nu, theta, state, return_state=True, backend=backend)
+    last: Tensor = complex_scan(u.unsqueeze(1), log_nu, theta, state, return_state=True, backend=backend)[1]
     return last

@@ -5,6 +5,8 @@ Slow on purpose; every other backend is tested against it.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -38,7 +40,7 @@ def _scan(
         return _loop(a, b, h0, reset, reverse)
     bounds = cu_seqlens.tolist()
     h, last = [], []
-    for s, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for s, (start, end) in enumerate(pairwise(bounds)):
         first = None if h0 is None else h0[s : s + 1]
         if start == end:
             last.append(torch.zeros_like(b[:1]) if first is None else first.to(b.dtype))

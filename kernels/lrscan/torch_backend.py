@@ -3,7 +3,9 @@
 The loop touches each element once in each direction (autograd through ``a[:, t]`` would be O(T^2), closed forms with
 cumulative products overflow). Only the inputs and h are saved; gates are computed again in the backward pass.
 
-Adjoint of h_t = a_t h_{t-1} + b_t:  v_t = g_t + a_{t+1} v_{t+1};  db_t = v_t;  da_t = v_t conj(h_{t-1});  dh0 = a_1 v_1.
+Adjoint of h_t = a_t h_{t-1} + b_t:
+
+    v_t = g_t + a_{t+1} v_{t+1};  db_t = v_t;  da_t = v_t conj(h_{t-1});  dh0 = a_1 v_1
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 from lrscan.gates import bdlru, bdlru_backward
+
+_COMPLEX_LANES = 16
 
 
 def unavailable() -> str | None:
@@ -139,7 +144,7 @@ class _GatedScan(torch.autograd.Function):
         v = _adjoint_loop(gates.decay, g.to(wide), g_last.to(wide), reset, ctx.reverse)
         wide_h0 = None if h0 is None else h0.to(wide)
         da = v * _previous(h, wide_h0, reset, ctx.reverse)
-        dx, dr, di, dlam = bdlru_backward(gates, x.to(wide), wide_lam, v, da, ctx.c)
+        dx, dr, di, dlam = bdlru_backward(gates, x.to(wide), r.to(wide), i.to(wide), wide_lam, v, da, ctx.c)
         dh0 = None if h0 is None else _initial_gradient(gates.decay, v, reset, ctx.reverse).to(h0.dtype)
         return dx.to(x.dtype), dr.to(r.dtype), di.to(i.dtype), dlam.to(lam.dtype), dh0, None, None, None, None
 
@@ -180,11 +185,11 @@ def linear_scan(
     a: Tensor, b: Tensor, h0: Tensor | None, cu_seqlens: Tensor | None, reset: Tensor | None, reverse: bool
 ) -> tuple[Tensor, Tensor]:
     if cu_seqlens is None:
-        return _LinearScan.apply(a, b, h0, reset, reverse)  # type: ignore[no-any-return]
+        return _LinearScan.apply(a, b, h0, reset, reverse)  # type: ignore[no-untyped-call, no-any-return]
     pack = _Pack(cu_seqlens, len(b), reverse)
     cut = None if reset is None else pack.pad(reset)
     wide_a = pack.pad(a) if a.dim() == 2 else a
-    h, _ = _LinearScan.apply(wide_a, pack.pad(b), h0, cut, reverse)
+    h, _ = _LinearScan.apply(wide_a, pack.pad(b), h0, cut, reverse)  # type: ignore[no-untyped-call]
     return pack.unpad(h), pack.final(h, h0)
 
 
@@ -202,10 +207,10 @@ def gated_scan(
     reverse: bool,
 ) -> tuple[Tensor, Tensor]:
     if cu_seqlens is None:
-        return _GatedScan.apply(x, r, i, lam, h0, c, eps, reset, reverse)  # type: ignore[no-any-return]
+        return _GatedScan.apply(x, r, i, lam, h0, c, eps, reset, reverse)  # type: ignore[no-untyped-call, no-any-return]
     pack = _Pack(cu_seqlens, len(x), reverse)
     cut = None if reset is None else pack.pad(reset)
-    h, _ = _GatedScan.apply(pack.pad(x), pack.pad(r), pack.pad(i), lam, h0, c, eps, cut, reverse)
+    h, _ = _GatedScan.apply(pack.pad(x), pack.pad(r), pack.pad(i), lam, h0, c, eps, cut, reverse)  # type: ignore[no-untyped-call]
     return pack.unpad(h), pack.final(h, h0)
 
 
@@ -218,5 +223,10 @@ def complex_scan(
     reset: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, Tensor]:
-    eigenvalue = torch.polar(torch.exp(-torch.exp(log_nu)), theta)  # [D]
-    return linear_scan(eigenvalue.to(u.dtype), u, h0, cu_seqlens, reset, reverse)
+    eigenvalue = torch.polar(torch.exp(-torch.exp(log_nu)), theta).to(u.dtype)  # [D]
+    channels = u.shape[-1]
+    spare = -channels % _COMPLEX_LANES  # whole vectors only: see gates.position_free
+    if spare:
+        eigenvalue, u, h0 = pad(eigenvalue, (0, spare)), pad(u, (0, spare)), None if h0 is None else pad(h0, (0, spare))
+    h, last = linear_scan(eigenvalue, u, h0, cu_seqlens, reset, reverse)
+    return h[..., :channels], last[..., :channels]

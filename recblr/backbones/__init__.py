@@ -11,7 +11,9 @@ from recblr.backbones.recblr import RecBLR
 from recblr.backbones.sasrec import SASRec
 from recblr.errors import ConfigError
 
-REGISTRY: dict[str, type[SequentialBackbone]] = {cls.name: cls for cls in (RecBLR, LRURec, SASRec, GRU4Rec, Markov, Popularity)}
+_BACKBONES: tuple[type[SequentialBackbone], ...] = (RecBLR, LRURec, SASRec, GRU4Rec, Markov, Popularity)
+
+REGISTRY: dict[str, type[SequentialBackbone]] = {cls.name: cls for cls in _BACKBONES}
 
 
 def backbone(name: str) -> type[SequentialBackbone]:

@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from recblr.data.log import InteractionLog
 from recblr.errors import ConfigError
 from recblr.trace import Trace
 
@@ -129,6 +132,10 @@ class SequentialBackbone(nn.Module):
         self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
     ) -> tuple[Float[Tensor, "B d"], State]:
         """One event for each row: (hidden, new state). Equals the last step of `forward` on the whole sequence."""
+        raise NotImplementedError
+
+    def fit(self, log: InteractionLog, train_end: NDArray[np.int64]) -> SequentialBackbone:
+        """Count on the training part; only for backbones that do not learn by gradients."""
         raise NotImplementedError
 
     def n_parameters(self) -> int:

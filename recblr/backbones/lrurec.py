@@ -21,18 +21,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from lrscan import complex_scan, complex_step
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
-from recblr.backbones.base import BackboneConfig, Batch, State
-from recblr.backbones.tied import TiedBackbone
+from recblr.backbones.base import BackboneConfig, State
+from recblr.backbones.stacked import StackedBackbone
 from recblr.errors import ConfigError
 from recblr.layers.dropout import Dropout
-from recblr.layers.feed_forward import FeedForward
-from recblr.layers.recorder import Record, layer_trace
-from recblr.trace import Trace
+from recblr.layers.post_norm import Mixer, PostNormLayer
+from recblr.layers.recorder import Record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +51,7 @@ class LRURecConfig(BackboneConfig):
             raise ConfigError(f"r_min is {self.r_min}, r_max is {self.r_max}: wanted 0 < r_min < r_max < 1")
 
 
-class LRU(nn.Module):
+class LRU(Mixer):
     """The mixer: x [B, T, d] -> y [B, T, d]; weights end in an axis of 2 (real, imaginary)."""
 
     def __init__(self, d: int, r_min: float, r_max: float) -> None:
@@ -72,7 +71,7 @@ class LRU(nn.Module):
         gamma = torch.exp(self.log_gamma)
         weight = (gamma[:, None, None] * self.B).transpose(1, 2).reshape(-1, x.shape[-1])  # [2H, d]
         bias = (gamma[:, None] * self.B_bias).reshape(-1)
-        return torch.view_as_complex(linear(x, weight, bias).unflatten(-1, (-1, 2)))
+        return torch.view_as_complex(linear(x, weight, bias).view(*x.shape[:-1], -1, 2))
 
     def project_out(self, h: Tensor) -> Tensor:
         """Re(C h + b_C), real [*batch, d]."""
@@ -94,33 +93,17 @@ class LRU(nn.Module):
             )
         return self.project_out(h)
 
-    def step(self, h: Tensor, x: Float[Tensor, "B d"]) -> tuple[Float[Tensor, "B d"], Tensor]:
-        """h: complex as [B, H, 2]."""
+    def initial_state(self, batch: int) -> State:
+        """Complex numbers as [B, H, 2]."""
+        return {"h": self.B.new_zeros(batch, len(self.log_nu), 2)}
+
+    def step(self, state: State, x: Float[Tensor, "B d"]) -> tuple[Float[Tensor, "B d"], State]:
         b = torch.view_as_real(self.project_in(x))
-        h = complex_step(h, b, self.log_nu, torch.exp(self.log_theta))
-        return self.project_out(torch.view_as_complex(h)), h
+        h = complex_step(state["h"], b, self.log_nu, torch.exp(self.log_theta))
+        return self.project_out(torch.view_as_complex(h)), {"h": h}
 
 
-class LRURecLayer(nn.Module):
-    def __init__(self, config: LRURecConfig) -> None:
-        super().__init__()
-        self.mixer = LRU(config.d, config.r_min, config.r_max)
-        self.norm = nn.LayerNorm(config.d)
-        self.dropout = Dropout(config.dropout)
-        self.feed_forward = FeedForward(config.d, gelu, config.dropout, eps=1e-5)
-
-    def after_mixer(self, x: Tensor, y: Tensor) -> Tensor:
-        out: Tensor = self.feed_forward(self.norm(self.dropout(y) + x))
-        return out
-
-    def forward(self, x: Float[Tensor, "B T d"], record: Record | None = None) -> Float[Tensor, "B T d"]:
-        x = self.after_mixer(x, self.mixer(x, record))
-        if record is not None:
-            record["out"] = x
-        return x
-
-
-class LRURec(TiedBackbone):
+class LRURec(StackedBackbone):
     """See the module docstring."""
 
     Config = LRURecConfig
@@ -129,6 +112,7 @@ class LRURec(TiedBackbone):
     title = "LRURec"
     paper = "Yue et al. 2024, arXiv 2310.02367"
     recurrent = True
+    mixer_name = "LRU"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "fixed": {"pad_class": False},
         "reference": {"pad_class": True},
@@ -138,46 +122,18 @@ class LRURec(TiedBackbone):
         super().__init__(config, pad_class=config.pad_class, item_bias=True)
         self.norm = nn.LayerNorm(config.d)
         self.dropout = Dropout(config.dropout)
-        self.layers = nn.ModuleList(LRURecLayer(config) for _ in range(config.n_layers))
+        self.layers = nn.ModuleList(
+            PostNormLayer(LRU(config.d, config.r_min, config.r_max), config.d, gelu, config.dropout, eps=1e-5)
+            for _ in range(config.n_layers)
+        )
         for parameter_name, parameter in self.named_parameters():
             if "norm" not in parameter_name and "mixer.log_" not in parameter_name:
                 nn.init.trunc_normal_(parameter, std=0.02, a=-0.04, b=0.04)
         self.clear_padding_row()
 
-    def encode(
-        self, embeddings: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], times: Int[Tensor, "B T"]
-    ) -> Float[Tensor, "B T d"]:
-        return self._encode(embeddings, None)
+    def enter(self, embeddings: Float[Tensor, "B T d"], first: int = 0) -> Float[Tensor, "B T d"]:
+        out: Tensor = self.norm(self.dropout(embeddings))
+        return out
 
-    def _encode(self, embeddings: Tensor, records: list[Record] | None) -> Tensor:
-        x = self.norm(self.dropout(embeddings))
-        for index, layer in enumerate(self.layers):
-            x = layer(x, None if records is None else records[index])
-        return x
-
-    @torch.no_grad()
-    def trace(self, batch: Batch) -> Trace:
-        records: list[Record] = [{} for _ in self.layers]
-        hidden = self._encode(self.embed(batch.items), records)
-        return Trace(
-            backbone=self.name,
-            preset=self.preset,
-            items=batch.items.cpu().numpy(),
-            times=batch.times.cpu().numpy(),
-            layers=tuple(layer_trace(f"layer {n} · LRU", record) for n, record in enumerate(records, 1)),
-            hidden=hidden.cpu().numpy(),
-            notes=("The decay is the same at every step: an LRU forgets by position, not by content.",),
-        )
-
-    def initial_state(self, batch_size: int) -> State:
-        return {f"{n}.h": self.item_bias.new_zeros(batch_size, 2 * self.config.d, 2) for n in range(len(self.layers))}
-
-    def step(
-        self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
-    ) -> tuple[Float[Tensor, "B d"], State]:
-        x = self.norm(self.item_embedding(items))
-        new: State = {}
-        for n, layer in enumerate(self.layers):
-            y, new[f"{n}.h"] = layer.mixer.step(state[f"{n}.h"], x)
-            x = layer.after_mixer(x, y)
-        return x, new
+    def notes(self) -> tuple[str, ...]:
+        return ("The decay is the same at every step: an LRU forgets by position, not by content.",)

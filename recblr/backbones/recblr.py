@@ -22,20 +22,20 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from lrscan import gated_scan, gated_step
 from lrscan.gates import bdlru
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from recblr.backbones.base import BackboneConfig, Batch, State
-from recblr.backbones.tied import TiedBackbone, normal_init
+from recblr.backbones.base import BackboneConfig, State
+from recblr.backbones.stacked import StackedBackbone
+from recblr.backbones.tied import normal_init
 from recblr.errors import ConfigError
 from recblr.layers.conv import CausalConv
 from recblr.layers.dropout import Dropout
-from recblr.layers.feed_forward import FeedForward
-from recblr.layers.recorder import Record, layer_trace
-from recblr.trace import Trace
+from recblr.layers.post_norm import Mixer, PostNormLayer
+from recblr.layers.recorder import Record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +72,7 @@ def initial_lambda(channels: int, how: str) -> Float[Tensor, " H"]:
     return torch.linspace(ends[0], ends[1], channels)
 
 
-class BDLRU(nn.Module):
+class BDLRU(Mixer):
     """The mixer: x [B, T, d] -> y [B, T, d]."""
 
     def __init__(self, config: RecBLRConfig) -> None:
@@ -96,7 +96,7 @@ class BDLRU(nn.Module):
             return None
         u = silu(self.conv.bias).expand(1, self.pads, -1)  # [1, pads, H]
         r, i = self.gates(u).chunk(2, dim=-1)
-        _, state = gated_scan(u, r, i, self.lam, eps=self.eps, return_state=True)
+        state: Tensor = gated_scan(u, r, i, self.lam, eps=self.eps, return_state=True)[1]
         return state.expand(batch, -1)
 
     def forward(self, x: Float[Tensor, "B T d"], record: Record | None = None) -> Float[Tensor, "B T d"]:
@@ -132,26 +132,7 @@ class BDLRU(nn.Module):
         return self.project_out(silu(z) * h), {"h": h, "conv": window}
 
 
-class RecBLRLayer(nn.Module):
-    def __init__(self, config: RecBLRConfig) -> None:
-        super().__init__()
-        self.mixer = BDLRU(config)
-        self.norm = nn.LayerNorm(config.d, eps=1e-12)
-        self.dropout = Dropout(config.dropout)
-        self.feed_forward = FeedForward(config.d, silu, config.dropout)
-
-    def after_mixer(self, x: Tensor, y: Tensor) -> Tensor:
-        out: Tensor = self.feed_forward(self.norm(self.dropout(y) + x))
-        return out
-
-    def forward(self, x: Float[Tensor, "B T d"], record: Record | None = None) -> Float[Tensor, "B T d"]:
-        x = self.after_mixer(x, self.mixer(x, record))
-        if record is not None:
-            record["out"] = x
-        return x
-
-
-class RecBLR(TiedBackbone):
+class RecBLR(StackedBackbone):
     """See the module docstring."""
 
     Config = RecBLRConfig
@@ -160,6 +141,7 @@ class RecBLR(TiedBackbone):
     title = "RecBLR"
     paper = "Liu et al. 2024, arXiv 2406.12580"
     recurrent = True
+    mixer_name = "BD-LRU"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "fixed": {"decay_init": "uniform", "warm_up": False, "eps": 0.0, "pad_class": False},
         "reference": {"decay_init": "linspace", "warm_up": True, "eps": 1e-8, "pad_class": True},
@@ -169,55 +151,21 @@ class RecBLR(TiedBackbone):
         super().__init__(config, pad_class=config.pad_class)
         self.norm = nn.LayerNorm(config.d, eps=1e-12)
         self.dropout = Dropout(config.dropout)
-        self.layers = nn.ModuleList(RecBLRLayer(config) for _ in range(config.n_layers))
+        self.layers = nn.ModuleList(
+            PostNormLayer(BDLRU(config), config.d, silu, config.dropout) for _ in range(config.n_layers)
+        )
         normal_init(self)
         self.clear_padding_row()
 
-    def encode(
-        self, embeddings: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], times: Int[Tensor, "B T"]
-    ) -> Float[Tensor, "B T d"]:
-        return self._encode(embeddings, None)
+    def enter(self, embeddings: Float[Tensor, "B T d"], first: int = 0) -> Float[Tensor, "B T d"]:
+        out: Tensor = self.norm(self.dropout(embeddings))
+        return out
 
-    def _encode(self, embeddings: Tensor, records: list[Record] | None) -> Tensor:
-        x = self.norm(self.dropout(embeddings))
-        for index, layer in enumerate(self.layers):
-            x = layer(x, None if records is None else records[index])
-        return x
-
-    @torch.no_grad()
-    def trace(self, batch: Batch) -> Trace:
-        records: list[Record] = [{} for _ in self.layers]
-        hidden = self._encode(self.embed(batch.items), records)
+    def notes(self) -> tuple[str, ...]:
         notes = []
         if self.config.conv > 1:
-            notes.append(
-                f"Before the recurrence a convolution mixes each event with the {self.config.conv - 1} before it."
-            )
-        if self.layers[0].mixer.pads:
-            notes.append(f"Starts from the state left by {self.layers[0].mixer.pads} padding steps, as published.")
-        return Trace(
-            backbone=self.name,
-            preset=self.preset,
-            items=batch.items.cpu().numpy(),
-            times=batch.times.cpu().numpy(),
-            layers=tuple(layer_trace(f"layer {n} · BD-LRU", record) for n, record in enumerate(records, 1)),
-            hidden=hidden.cpu().numpy(),
-            notes=tuple(notes),
-        )
-
-    def initial_state(self, batch_size: int) -> State:
-        state: State = {}
-        for n, layer in enumerate(self.layers):
-            state.update({f"{n}.{key}": value for key, value in layer.mixer.initial_state(batch_size).items()})
-        return state
-
-    def step(
-        self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
-    ) -> tuple[Float[Tensor, "B d"], State]:
-        x = self.norm(self.item_embedding(items))
-        new: State = {}
-        for n, layer in enumerate(self.layers):
-            y, part = layer.mixer.step({key: state[f"{n}.{key}"] for key in ("h", "conv")}, x)
-            x = layer.after_mixer(x, y)
-            new.update({f"{n}.{key}": value for key, value in part.items()})
-        return x, new
+            before = self.config.conv - 1
+            notes.append(f"Before the recurrence a convolution mixes each event with the {before} before it.")
+        if self.config.warm_up:
+            notes.append("Starts from the state that the published code's padding leaves behind.")
+        return tuple(notes)

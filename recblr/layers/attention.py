@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from recblr.layers.post_norm import Mixer, State
 from recblr.layers.recorder import Record
 
 
-class CausalAttention(nn.Module):
+class CausalAttention(Mixer):
     """x [B, T, d] -> [B, T, d]. Padding follows the real events, so the causal mask alone hides it from them."""
 
     def __init__(self, d: int, heads: int, dropout: float) -> None:
@@ -26,7 +27,11 @@ class CausalAttention(nn.Module):
         self.dropout = dropout
 
     def _split(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B H T P"]:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
+
+    def _merge(self, mixed: Float[Tensor, "B H T P"]) -> Float[Tensor, "B T d"]:
+        out: Tensor = self.project_out(mixed.transpose(1, 2).flatten(-2))
+        return out
 
     def forward(self, x: Float[Tensor, "B T d"], record: Record | None = None) -> Float[Tensor, "B T d"]:
         q, k, v = self._split(self.query(x)), self._split(self.key(x)), self._split(self.value(x))
@@ -34,26 +39,28 @@ class CausalAttention(nn.Module):
         if record is not None:
             record["mix"] = self.weights(q, k)
             record["value_norm"] = self.value_norm(v)
-        out: Tensor = self.project_out(mixed.transpose(1, 2).flatten(-2))
-        return out
+        return self._merge(mixed)
 
     def weights(self, q: Float[Tensor, "B H T P"], k: Float[Tensor, "B H T P"]) -> Float[Tensor, "B H T T"]:
         """Attention weights, target step first; rows sum to 1."""
         future = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).triu(1)
         logits = (q @ k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
-        return logits.masked_fill(future, -torch.inf).softmax(-1)
+        return torch.softmax(logits.masked_fill(future, -torch.inf), dim=-1)
 
     def value_norm(self, v: Float[Tensor, "B H T P"]) -> Float[Tensor, "B H T"]:
         """Norm of W_out v, head by head: what a source step offers to the residual stream."""
-        weight = self.project_out.weight.unflatten(1, (self.heads, -1))  # [d, H, P]
-        return torch.einsum("bhtp,dhp->bhtd", v, weight).norm(dim=-1)
+        weight = self.project_out.weight.view(-1, self.heads, v.shape[-1])  # [d, H, P]
+        norm: Tensor = torch.linalg.vector_norm(torch.einsum("bhtp,dhp->bhtd", v, weight), dim=-1)
+        return norm
 
-    def step(
-        self, x: Float[Tensor, "B d"], keys: Float[Tensor, "B S d"], values: Float[Tensor, "B S d"]
-    ) -> tuple[Float[Tensor, "B d"], Tensor, Tensor]:
-        """One event over the cached keys and values: (out, keys, values), the caches one step longer."""
+    def initial_state(self, batch: int) -> State:
+        """Keys and values, [B, steps so far, d]: a state that grows."""
+        empty = self.query.weight.new_zeros(batch, 0, self.query.in_features)
+        return {"keys": empty, "values": empty}
+
+    def step(self, state: State, x: Float[Tensor, "B d"]) -> tuple[Float[Tensor, "B d"], State]:
         one = x.unsqueeze(1)
-        keys, values = torch.cat([keys, self.key(one)], dim=1), torch.cat([values, self.value(one)], dim=1)
-        q, k, v = self._split(self.query(one)), self._split(keys), self._split(values)
-        mixed = scaled_dot_product_attention(q, k, v)
-        return self.project_out(mixed.transpose(1, 2).flatten(-2))[:, 0], keys, values
+        keys = torch.cat([state["keys"], self.key(one)], dim=1)
+        values = torch.cat([state["values"], self.value(one)], dim=1)
+        mixed = scaled_dot_product_attention(self._split(self.query(one)), self._split(keys), self._split(values))
+        return self._merge(mixed)[:, 0], {"keys": keys, "values": values}

@@ -49,7 +49,7 @@ class CausalConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
 
     def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
-        y: Tensor = _CausalConv.apply(x, self.weight, self.bias)
+        y: Tensor = _CausalConv.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return y
 
     def initial_state(self, batch: int) -> Float[Tensor, "B k-1 C"]:

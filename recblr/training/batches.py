@@ -58,9 +58,7 @@ def windows(
     return starts, ends
 
 
-def prefixes(
-    log: InteractionLog, split: Split, max_len: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def prefixes(log: InteractionLog, split: Split, max_len: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(starts, ends) of every prefix, cut to its most recent max_len + 1 events; the last one is the target."""
     begin, end = log.offsets[:-1], split.train_end
     counts = np.maximum(end - begin - 1, 0)
@@ -86,7 +84,7 @@ def _gather(log: InteractionLog, starts: NDArray[np.int64], ends: NDArray[np.int
 def epoch_order(lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     """Rows of each batch: shuffled, sorted by length within buckets, batches shuffled again."""
     order = rng.permutation(len(lengths))
-    batches = []
+    batches: list[NDArray[np.int64]] = []
     for at in range(0, len(order), batch_size * _BUCKET):
         bucket = order[at : at + batch_size * _BUCKET]
         bucket = bucket[np.argsort(lengths[bucket], kind="stable")]

@@ -91,9 +91,11 @@ class Trainer:
 
     def _optimizer(self) -> optim.Optimizer:
         named = list(self.model.named_parameters())
-        decayed = [p for name, p in named if p.dim() >= 2 and "bias" not in name]
-        spared = [p for name, p in named if not (p.dim() >= 2 and "bias" not in name)]
-        groups = [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+        decayed = {name for name, p in named if p.dim() >= 2 and "bias" not in name}
+        groups = [
+            {"params": [p for name, p in named if name in decayed], "weight_decay": self.config.weight_decay},
+            {"params": [p for name, p in named if name not in decayed], "weight_decay": 0.0},
+        ]
         cls = optim.AdamW if self.config.optimizer == "adamw" else optim.Adam
         return cls(groups, lr=self.config.lr, fused=True)
 
@@ -130,7 +132,7 @@ class Trainer:
             group["lr"] = self._rate(self.progress.step, total)
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if self.config.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
@@ -150,7 +152,8 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> float:
         batches = self._epoch(epoch)
-        torch.manual_seed(int(np.random.SeedSequence([self.config.seed, epoch, 1]).generate_state(1, np.uint64)[0] >> 1))
+        dropout_seed = np.random.SeedSequence([self.config.seed, epoch, 1]).generate_state(1, np.uint64)[0]
+        torch.manual_seed(int(dropout_seed >> np.uint64(1)))
         self.model.train()
         total, seen, lost, began = len(batches) * self.config.epochs, 0, 0.0, time.perf_counter()
         for done, batch in enumerate(batches, 1):
@@ -187,7 +190,11 @@ class Trainer:
         self.model.load_state_dict(live)
         progress.curve.append({"epoch": progress.epoch, "loss": loss, "seconds": progress.seconds, **result.metrics})
         if result.metrics["NDCG@10"] > progress.best:
-            progress.best, progress.best_epoch, progress.best_weights = result.metrics["NDCG@10"], progress.epoch, weights
+            progress.best, progress.best_epoch, progress.best_weights = (
+                result.metrics["NDCG@10"],
+                progress.epoch,
+                weights,
+            )
 
     def run(self) -> resume.Progress:
         """Train to the end (or to the patience's); the model then holds the weights of the best validation."""

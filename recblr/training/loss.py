@@ -4,8 +4,9 @@
 
     loss = mean_n [ logsumexp_v(h_n w_v + c_v) - (h_n w_y + c_y) ]
 
-The [N, V] logits of a batch would be written, read and differentiated through memory several times. Here a chunk that
-fits the cache becomes logits, probabilities and both gradients before the next one starts; nothing of size N x V is kept.
+The [N, V] logits of a batch would be written, read and differentiated through memory several times. Here a chunk
+that fits the cache becomes logits, probabilities and both gradients before the next one starts; nothing of size N x V
+is kept.
 """
 
 from __future__ import annotations
@@ -81,5 +82,5 @@ def cross_entropy(
     """Mean loss of `targets` (internal ids, 1..V-1); without `pad_class`, row 0 is no class."""
     if not pad_class:
         weight, bias, targets = weight[1:], None if bias is None else bias[1:], targets - 1
-    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, bias, targets, label_smoothing)
+    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, bias, targets, label_smoothing)  # type: ignore[no-untyped-call]
     return loss

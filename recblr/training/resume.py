@@ -1,7 +1,8 @@
-"""Training state on disk: one safetensors file, replaced whole after each epoch, so a killed run loses one epoch at most.
+"""Training state on disk: one safetensors file, replaced whole after each epoch.
 
-Order, windows and dropout of an epoch follow from (seed, epoch) alone; with weights, optimiser moments and the averaged
-and best weights restored, a resumed run ends with the very bits of an uninterrupted one.
+A killed run loses one epoch at most. Order, windows and dropout of an epoch follow from (seed, epoch) alone; with
+weights, optimiser moments and the averaged and best weights restored, a resumed run ends with the very bits of an
+uninterrupted one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,77 @@
+"""Backbones that are a stack of post-norm layers over the tied item embedding."""
+
+from __future__ import annotations
+
+from typing import ClassVar, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from recblr.backbones.base import Batch, State
+from recblr.backbones.tied import TiedBackbone
+from recblr.layers.post_norm import PostNormLayer
+from recblr.layers.recorder import Record, layer_trace
+from recblr.trace import Trace
+
+
+class StackedBackbone(TiedBackbone):
+    """A subclass sets `layers` and `mixer_name`, and says how embeddings enter the stack."""
+
+    mixer_name: ClassVar[str]
+    """As a reader of a trace knows the mixer."""
+    layers: nn.ModuleList
+
+    def enter(self, embeddings: Float[Tensor, "B T d"], first: int = 0) -> Float[Tensor, "B T d"]:
+        """What the first layer reads; `first` is the position of the first event."""
+        raise NotImplementedError
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of a trace must know."""
+        return ()
+
+    def _stack(self) -> list[PostNormLayer]:
+        return cast("list[PostNormLayer]", list(self.layers))
+
+    def _run(self, embeddings: Tensor, records: list[Record] | None) -> Tensor:
+        x = self.enter(embeddings)
+        for n, layer in enumerate(self._stack()):
+            x = layer(x, None if records is None else records[n])
+        return x
+
+    def encode(
+        self, embeddings: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], times: Int[Tensor, "B T"]
+    ) -> Float[Tensor, "B T d"]:
+        return self._run(embeddings, None)
+
+    @torch.no_grad()
+    def trace(self, batch: Batch) -> Trace:
+        records: list[Record] = [{} for _ in self.layers]
+        hidden = self._run(self.embed(batch.items), records)
+        return Trace(
+            backbone=self.name,
+            preset=self.preset,
+            items=batch.items.cpu().numpy(),
+            times=batch.times.cpu().numpy(),
+            layers=tuple(layer_trace(f"layer {n} · {self.mixer_name}", record) for n, record in enumerate(records, 1)),
+            hidden=hidden.cpu().numpy(),
+            notes=self.notes(),
+        )
+
+    def initial_state(self, batch_size: int) -> State:
+        states = (layer.mixer.initial_state(batch_size) for layer in self._stack())
+        return {f"{n}.{key}": value for n, state in enumerate(states) for key, value in state.items()} | {
+            "position": torch.zeros(batch_size, dtype=torch.int64, device=self.item_embedding.weight.device)
+        }
+
+    def step(
+        self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
+    ) -> tuple[Float[Tensor, "B d"], State]:
+        x = self.enter(self.embed(items.unsqueeze(1)), int(state["position"].max()))[:, 0]
+        new: State = {"position": state["position"] + 1}
+        for n, layer in enumerate(self._stack()):
+            prefix = f"{n}."
+            own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            x, own = layer.step(own, x)
+            new.update({prefix + key: value for key, value in own.items()})
+        return x, new
