@@ -44,8 +44,10 @@ OPTIONAL = {
 """Packages that need not be installed, so they are imported inside the function that uses them."""
 
 DEFERRED = {
-    FRONT_DOOR: "the front door: `import recblr` must not wait for torch before a name is used",
+    FRONT_DOOR: "`import recblr` must not wait for torch before a name is used",
+    "recblr/data/__init__.py": "as above: what encodes sequences must not wait for the table libraries of the readers",
     "recblr/cli/__init__.py": "`recblr --help` must not wait for torch, nor one command for what another needs",
+    "app/cache.py": "the first page is drawn before torch is imported",
 }
 """Files whose functions may import from the project itself."""
 
