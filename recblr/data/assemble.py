@@ -13,8 +13,8 @@ from recblr.data.core import CoreMode, k_core
 from recblr.data.log import InteractionLog
 from recblr.data.raw import Ids, RawEvents
 from recblr.data.report import LoadReport, time_notes
-from recblr.data.times import UNIT_NAMES, Moments, TimeUnit, recognise_unit, whole_seconds
-from recblr.errors import DataError
+from recblr.data.times import PER_SECOND, UNIT_NAMES, Moments, TimeUnit, recognise_unit, whole_seconds
+from recblr.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,11 @@ class _Events:
 def assemble(raw: RawEvents, how: Assembly) -> tuple[InteractionLog, LoadReport]:
     """The log and the report of what became of every row.
 
-    Errors: DataError when duplicates are to be dropped without times, or when no event is left in the core.
+    Errors: DataError when duplicates are to be dropped without times, or when no event is left in the core; ConfigError
+    for an option out of range.
     """
+    if how.time_unit is not None and how.time_unit not in PER_SECOND:
+        raise ConfigError(f"time_unit is {how.time_unit!r}: choose one of {', '.join(PER_SECOND)}")
     user_names, user_ranks = _ranked(raw.users)
     item_names, item_ranks = _ranked(raw.items)
     events = _sorted(user_ranks[raw.users.codes], item_ranks[raw.items.codes], raw.moments)

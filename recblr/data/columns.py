@@ -82,7 +82,8 @@ def resolve_columns(
             found[role] = found[role] or (free.pop(0) if free else None)
     for role in ("user", "item"):
         if not found[role]:
-            raise DataError(_no_column(role, names, source))
+            free = [name for name in names if name not in found.values()]
+            raise DataError(_no_column(role, names, free, source))
     if given.time is None and not found["time"]:
         found["time"] = _time_by_contents(names, sample, taken=found.values())
     if found["time"] and given.order is None:
@@ -130,13 +131,13 @@ def _time_by_contents(names: Sequence[str], sample: Sequence[Sequence[str]], tak
     return None
 
 
-def _no_column(role: str, names: Sequence[str], source: str) -> str:
+def _no_column(role: str, names: Sequence[str], free: Sequence[str], source: str) -> str:
     def likeness(name: str) -> float:
         return max(difflib.SequenceMatcher(None, _plain(name), known).ratio() for known in KNOWN_NAMES[role])
 
-    nearest = max(names, key=likeness, default="")
-    hint = f"the nearest is {nearest!r}: " if nearest and likeness(nearest) >= 0.5 else ""
-    option = nearest if hint else "NAME"
+    near = [name for name in free if likeness(name) >= 0.6]
+    option = max(near, key=likeness, default="NAME")
+    hint = f"the nearest is {option!r}: " if near else ""
     return (
         f"{source}, line 1: no column for the {role} among {_listed(names)}; {hint}pass --columns.{role} {option} "
         f"(in Python: columns=Columns({role}={option!r}))"

@@ -104,4 +104,9 @@ def _arrow(frame: Any) -> pa.Table:
         known = nw.from_native(frame)
     except TypeError as error:
         raise DataError(f"a {type(frame).__name__} is no data frame: give a pandas, polars or pyarrow table") from error
-    return (known.collect() if isinstance(known, nw.LazyFrame) else known).to_arrow()
+    try:
+        return (known.collect() if isinstance(known, nw.LazyFrame) else known).to_arrow()
+    except (pa.ArrowException, ValueError) as error:
+        raise DataError(
+            f"frame: not a table of plain columns ({error}): give each column one type, such as text"
+        ) from error

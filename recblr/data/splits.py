@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recblr.data.log import InteractionLog
-from recblr.errors import DataError
+from recblr.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +58,17 @@ def leave_one_out(log: InteractionLog) -> Split:
 def global_time(log: InteractionLog, valid_share: float = 0.1, test_share: float = 0.1) -> Split:
     """Events after a moment T2 = test, between T1 and T2 = validation; T1 and T2 are quantiles of all event times.
 
+    Events at T1 or T2 itself belong to the later part, so nothing trained on is as late as a validation target.
     An event with no earlier event of the same user is no target (there is nothing to predict from).
     """
+    if not (valid_share > 0 and test_share > 0 and valid_share + test_share < 1):
+        raise ConfigError(f"shares of {valid_share} and {test_share}: both must be above 0, and their sum below 1")
     if not log.has_times:
         raise DataError(f"log {log.name!r} has no times: use the leave-one-out split, or map a time column")
     moments = np.sort(log.times)
-    cut_valid = moments[int(len(moments) * (1 - valid_share - test_share))]
-    cut_test = moments[int(len(moments) * (1 - test_share))]
+    # The small term keeps products such as 10 * (1 - 0.5 - 0.4) = 0.99.. from falling to the event before.
+    cut_valid = moments[int(len(moments) * (1 - valid_share - test_share) + 1e-6)]
+    cut_test = moments[min(len(moments) - 1, int(len(moments) * (1 - test_share) + 1e-6))]
     if not moments[0] < cut_valid < cut_test:
         raise DataError(f"log {log.name!r}: too few distinct times for a global time split")
     user_of = np.repeat(np.arange(log.n_users), log.lengths())
@@ -75,6 +79,8 @@ def global_time(log: InteractionLog, valid_share: float = 0.1, test_share: float
     before = np.concatenate([[0], np.cumsum(log.times < cut_valid)])
     train_end = log.offsets[:-1] + before[log.offsets[1:]] - before[log.offsets[:-1]]
     valid, test = np.flatnonzero(is_valid), np.flatnonzero(is_test)
+    if len(valid) == 0 or len(test) == 0:
+        raise DataError(f"log {log.name!r}: no user has an event before and after each cut: use leave-one-out")
     return Split(
         name="global-time",
         train_end=train_end,

@@ -130,7 +130,10 @@ class ParquetTable:
         return int(self._file.metadata.num_rows)
 
     def sample(self) -> list[list[str]]:
-        first = next(self._file.iter_batches(batch_size=20), None)
+        try:
+            first = next(self._file.iter_batches(batch_size=20), None)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"{self.name}, row 0: damaged Parquet file: {error}") from error
         return [] if first is None else sample_text(pa.Table.from_batches([first]))
 
     def batches(self, use: Sequence[str]) -> Iterator[Batch]:

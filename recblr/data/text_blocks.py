@@ -14,6 +14,7 @@ from recblr.errors import DataError
 
 BLOCK_BYTES = 16 << 20
 _LONGEST_LINE = 256 << 20
+_LONGEST_QUOTED = 1 << 20
 _SAMPLE_BYTES = 1 << 16
 _MAGIC = {
     b"PAR1": "a Parquet file: rename it to .parquet",
@@ -105,7 +106,7 @@ def not_utf8(name: str, block: Block) -> DataError:
 
 def _decoded(path: Path, encoding: str | None, block_bytes: int) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(encoding)() if encoding else None
-    line, started = 1, False
+    line, started, old_mac = 1, False, False
     with path.open("rb") as file:
         while raw := file.read(block_bytes):
             if decoder is None:
@@ -113,8 +114,11 @@ def _decoded(path: Path, encoding: str | None, block_bytes: int) -> Iterator[byt
             else:
                 part = _decode(decoder, raw, path.name, line, encoding)
                 line += part.count(b"\n")
-            yield part if started else part.removeprefix(codecs.BOM_UTF8)
-            started = True
+            if not started:
+                part = part.removeprefix(codecs.BOM_UTF8)
+                old_mac = b"\n" not in part and b"\r" in part
+                started = True
+            yield part.replace(b"\r", b"\n") if old_mac else part
         if decoder is not None:
             yield _decode(decoder, b"", path.name, line, encoding, final=True)
 
@@ -141,8 +145,9 @@ def _last_line_end(data: bytes, quoting: bool) -> int:
         quotes -= data.count(b'"', before, cut)
         cut = data.rfind(b"\n", 0, before) + 1
         quotes -= data.count(b'"', cut, before)
-    # Quotes that never pair up are ordinary text, such as inches: then any end of line will do.
-    return cut or end
+    if cut == 0 and len(data) > _LONGEST_QUOTED:
+        return end  # a quote that never closes is ordinary text, such as inches
+    return cut
 
 
 def _check_no_nul(name: str, data: bytes, first_line: int) -> None:
