@@ -6,6 +6,7 @@ torch and scikit-learn are imported here when they are first needed: the first p
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ import numpy as np
 import streamlit as st
 
 import recblr
-from recblr.data.locate import find_log, fit_to_catalog, is_plain_name, open_log
+from recblr.data.fit import fit_to_catalog
+from recblr.data.locate import find_log, is_plain_name, open_log
 from recblr.data.log import Catalog, InteractionLog
 from recblr.data.simulator import Truth, has_truth, load_truth
 from recblr.figures import Events, View, describe
@@ -68,7 +70,12 @@ class Subject:
 
 @st.cache_resource(show_spinner=False)
 def warm_up() -> threading.Thread:
-    """Imports what the pages will need, in the background, once a server."""
+    """Imports what the pages will need, in the background, once a server.
+
+    One history is too little work to share between threads: waiting for one another takes longer than the sums. Each
+    library reads the variable when it is loaded.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
     def heavy() -> None:
         for module in ("recblr.recommender", "recblr.evaluation.ranking", "recblr.figures.trajectory"):
@@ -131,11 +138,10 @@ def _open_log(name: str, place: str) -> OpenLog:
 
 @st.cache_resource(max_entries=8, show_spinner="Fitting the log to the run …")
 def _fitted(fingerprint: str, run: str, *, _opened: OpenLog) -> OpenLog:
-    catalog = open_run(run).run.catalog
-    if catalog.fingerprint == _opened.log.catalog.fingerprint:
-        return _opened
-    log = fit_to_catalog(_opened.log, catalog)
+    log = fit_to_catalog(_opened.log, open_run(run).run.catalog)
     lost = _opened.log.n_events - log.n_events
+    if lost == 0 and log.catalog.fingerprint == _opened.log.catalog.fingerprint:
+        return _opened
     note = f"{lost:,} of {_opened.log.n_events:,} events of the log are of items that this run does not know; left out."
     return OpenLog(log=log, truth=None, note=note if lost else "")
 
@@ -183,8 +189,8 @@ def _cause_names(fingerprint: str, *, _opened: OpenLog) -> Any:
     return None if _opened.truth is None else _opened.truth.names()
 
 
-def trace(run: str, subject: Subject, step: int) -> tuple[Trace, Events]:
-    """What the run did with the part of the history that holds `step`, and its events.
+def trace(run: str, subject: Subject, step: int, items: Catalog) -> tuple[Trace, Events]:
+    """What the run did with the part of the history that holds `step`, and its events with titles from `items`.
 
     A causal model's trace ends with the history, so one serves every step; of a history longer than the model reads,
     the window of that length which holds the step.
@@ -193,24 +199,23 @@ def trace(run: str, subject: Subject, step: int) -> tuple[Trace, Events]:
     window = model.run.model.config.max_len
     total = len(subject)
     end = total - window * ((total - step) // window) if model.run.model.causal else step
-    return _trace(run, _state_of(model.run.folder), subject.key, end, _subject=subject)
-
-
-@st.cache_data(max_entries=64, show_spinner="Reading the model's memory …")
-def _trace(run: str, state: tuple[str, int, int], key: str, end: int, *, _subject: Subject) -> tuple[Trace, Events]:
-    model = open_run(run)
-    found = model.trace(_subject.ids[:end], None if _subject.times is None else _subject.times[:end])
+    found = _trace(run, _state_of(model.run.folder), subject.key, end, _subject=subject)
     first = end - found.items.shape[1]  # events before the window
     events = describe(
         found.items[0],
         found.times[0],
-        model.run.catalog,
+        items,
         has_times=found.has_times,
         first=first + 1,
-        causes=_subject.causes[first:end],
-        cause_from=_subject.cause_from[first:end],
+        causes=subject.causes[first:end],
+        cause_from=subject.cause_from[first:end],
     )
     return found, events
+
+
+@st.cache_data(max_entries=64, show_spinner="Reading the model's memory …")
+def _trace(run: str, state: tuple[str, int, int], key: str, end: int, *, _subject: Subject) -> Trace:
+    return open_run(run).trace(_subject.ids[:end], None if _subject.times is None else _subject.times[:end])
 
 
 @st.cache_data(max_entries=1024, show_spinner=False)

@@ -34,3 +34,13 @@ class Choice:
     def came_next(self, step: int) -> str | None:
         """External id of the event after `step`, or None at the end of the history."""
         return self.subject.ids[step] if step < len(self.subject) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """A second history, kept beside the chosen one."""
+
+    run: str
+    subject: Subject
+    step: int
+    catalog: Catalog

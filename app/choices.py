@@ -11,14 +11,15 @@ What a URL asks for and cannot have is replaced by the default, and the reader i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cache
 import links
 import numpy as np
 import streamlit as st
 from cache import OpenLog, Subject
-from choice import Choice
+from choice import Choice, Pin
 from components.copy_link import copy_link
 from draw import selected
 
@@ -48,11 +49,12 @@ def header() -> Choice:
             st.caption(f"The log “{info.data.get('name', '?')}” of this run is not on this machine.")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if opened is not None:
+            _example_users(opened)
             st.button("Random user", on_click=_random_user, args=(opened,), icon=":material/casino:")
         subject = _history(info, opened, name)
         if subject is not None:
             _pin_button(info, subject)
-        copy_link(key="copy_link")
+        copy_link({"run": info.name, "user": None if subject is None else subject.user}, key="copy_link")
     if subject is None:
         raise HistoryError(_how_to_get_a_log(info))
     if opened is not None and opened.note:
@@ -82,40 +84,17 @@ def step_choice(choice: Choice) -> int:
     )
 
 
-def one_of(
-    label: str, options: Sequence[str], *, key: str, titles: dict[str, str] | None = None, help: str = ""
-) -> str:
-    """A bound choice of one; the first option is the default."""
+def one_of(label: str, options: Sequence[str], *, key: str, help: str | None = None) -> str:
+    """A bound choice of one; the first option is the default. Options are what the URL shows, so they are words."""
     _forget_if(key, lambda value: value not in options)
-    names = titles or {}
-    chosen = st.segmented_control(
-        label,
-        list(options),
-        default=options[0],
-        required=True,
-        format_func=lambda one: names.get(one, one),
-        key=key,
-        bind=URL,
-        help=help or None,
-    )
+    chosen = st.segmented_control(label, list(options), default=options[0], required=True, key=key, bind=URL, help=help)
     return chosen if chosen in options else options[0]
 
 
-def several(
-    label: str, options: Sequence[str], default: Sequence[str], *, key: str, titles: dict[str, str]
-) -> list[str]:
+def several(label: str, options: Sequence[str], default: Sequence[str], *, key: str) -> list[str]:
     """A bound choice of any number."""
-    return list(
-        st.pills(
-            label,
-            list(options),
-            selection_mode="multi",
-            default=list(default),
-            format_func=lambda one: titles.get(one, one),
-            key=key,
-            bind=URL,
-        )
-    )
+    _forget_if(key, lambda value: not set(value) <= set(options))
+    return list(st.pills(label, list(options), selection_mode="multi", default=list(default), key=key, bind=URL))
 
 
 def switch(label: str, *, key: str, value: bool = False, help: str = "") -> bool:
@@ -123,14 +102,29 @@ def switch(label: str, *, key: str, value: bool = False, help: str = "") -> bool
     return bool(st.toggle(label, value=value, key=key, bind=URL, help=help or None))
 
 
-def whole_number(key: str, low: int, high: int) -> int | None:
-    """A bound number without a widget of its own, such as the chosen channel; None where absent or nonsense."""
-    value = st.session_state.get(f"_{key}", st.query_params.get(key))
-    if not _whole(value) or not low <= int(value) <= high:
-        st.query_params.pop(key, None)
-        return None
-    st.query_params[key] = str(int(value))
-    return int(value)
+def kept(key: str, valid: Callable[[str], bool]) -> str | None:
+    """A URL parameter without a bound widget; None where it is absent or not valid. It follows from page to page."""
+    in_url, in_session = st.query_params.get(key), st.session_state.get(f"_kept_{key}")
+    value = in_session if in_url is None or in_url == st.session_state.get(f"_wrote_{key}") else in_url
+    keep(key, value if value is not None and valid(value) else None)
+    if st.query_params.get(key) != st.session_state[f"_kept_{key}"]:
+        if st.session_state[f"_kept_{key}"] is None:
+            st.query_params.pop(key, None)
+        else:
+            st.query_params[key] = st.session_state[f"_kept_{key}"]
+    st.session_state[f"_wrote_{key}"] = st.session_state[f"_kept_{key}"]
+    return st.session_state[f"_kept_{key}"]
+
+
+def keep(key: str, value: str | None) -> None:
+    """Sets such a parameter; the URL follows when the page is drawn."""
+    st.session_state[f"_kept_{key}"] = value
+
+
+def channel_choice(n_channels: int) -> int | None:
+    """Number of the chosen channel, or None."""
+    text = kept("channel", lambda value: _whole(value) and int(value) < n_channels)
+    return None if text is None else int(text)
 
 
 def moved(component: str) -> None:
@@ -139,7 +133,7 @@ def moved(component: str) -> None:
     if _whole(move.get("step")):
         st.session_state["step"] = int(move["step"])
     if _whole(move.get("channel")):
-        st.session_state["_channel"] = int(move["channel"])
+        keep("channel", str(int(move["channel"])))
 
 
 def step_from_chart(chart: str) -> None:
@@ -153,7 +147,7 @@ def channel_from_chart(chart: str, order: Sequence[int]) -> None:
     """Callback of a chart over channels in `order`: its chosen point is the channel."""
     point = selected(chart)
     if point is not None and 1 <= round(point["x"]) <= len(order):
-        st.session_state["_channel"] = order[round(point["x"]) - 1]
+        keep("channel", str(order[round(point["x"]) - 1]))
 
 
 def hides_seen(choice: Choice) -> bool:
@@ -167,27 +161,22 @@ def hide_seen(choice: Choice) -> bool:
     return switch("Leave out items seen before", key="unseen", value=usual)
 
 
-def pinned() -> tuple[str, Subject, int] | None:
-    """(run, history, step) that the reader pinned, or None."""
-    text = st.session_state.get("_pin", st.query_params.get("pin"))
-    parts = str(text or "").split(_PIN_MARK)
-    if len(parts) == 3 and _whole(parts[2]):
-        found = _pinned(parts[0], parts[1], int(parts[2]))
-        if found is not None:
-            st.session_state["_pin"] = st.query_params["pin"] = str(text)
-            return found
-    st.query_params.pop("pin", None)
-    st.session_state.pop("_pin", None)
-    return None
+def pinned() -> Pin | None:
+    """What the reader pinned."""
+    text = kept("pin", lambda value: _pinned(value) is not None)
+    return None if text is None else _pinned(text)
 
 
-def _pinned(run: str, name: str, step: int) -> tuple[str, Subject, int] | None:
+def _pinned(text: str) -> Pin | None:
+    run, name, step = (*text.split(_PIN_MARK), "", "")[:3]
     info = cache.runs().get(run)
     opened = None if info is None or info.error else cache.run_log(info)
     if opened is None or name not in opened.log.user_index:
         return None
     subject = cache.user(opened, name)
-    return (run, subject, step) if 1 <= step <= len(subject) else None
+    if not _whole(step) or not 1 <= int(step) <= len(subject):
+        return None
+    return Pin(run=run, subject=subject, step=int(step), catalog=opened.log.catalog)
 
 
 def _run() -> RunInfo:
@@ -203,18 +192,14 @@ def _run() -> RunInfo:
         st.warning(f"There is no run “{asked}” in the allowed folders; this is {names[0]}.")
     _forget_if("run", lambda value: value not in runs)
 
-    def words(name: str) -> str:
-        return f"{name} (cannot be opened)" if runs[name].error else name
-
-    chosen = st.selectbox("Model (run)", names, format_func=words, key="run", bind=URL)
+    chosen = st.selectbox("Model (run)", names, key="run", bind=URL)
     return runs[chosen if chosen in runs else names[0]]
 
 
 def _user(opened: OpenLog) -> str:
     known = opened.log.user_index
-    labels = {name: label for name, label in links.named_users(opened.log.name).items() if name in known}
-    rest = [name for name in opened.log.users[:LISTED_USERS].tolist() if name not in labels]
-    options = [*labels, *rest]
+    named = [name for name in links.named_users(opened.log.name) if name in known]
+    options = list(dict.fromkeys([*named, *opened.log.users[:LISTED_USERS].tolist()]))
     asked = st.session_state.get("user", st.query_params.get("user"))
     if asked is not None and asked not in known:
         st.warning(f"There is no user “{asked}” in the log “{opened.log.name}”; this is user {options[0]}.")
@@ -222,14 +207,28 @@ def _user(opened: OpenLog) -> str:
     chosen = st.selectbox(
         f"User (one of {opened.log.n_users:,})",
         options,
-        format_func=lambda name: f"{name} · {labels[name]}" if name in labels else str(name),
         key="user",
         bind=URL,
         accept_new_options=True,
         on_change=_new_history,
-        help="Choose an example, or type any user id of the log.",
+        help="Choose one, or type any user id of the log.",
     )
     return str(chosen) if chosen in known else options[0]
+
+
+def _example_users(opened: OpenLog) -> None:
+    named = {name: one for name, one in links.named_users(opened.log.name).items() if name in opened.log.user_index}
+    if not named:
+        return
+    with st.popover("Example users", icon=":material/person_search:"):
+        for name, label in named.items():
+            st.button(f"{name}: {label}", key=f"_example_{name}", on_click=_choose_user, args=(name,), type="tertiary")
+
+
+def _choose_user(name: str) -> None:
+    st.session_state["user"] = name
+    st.session_state["history"] = ""
+    _new_history()
 
 
 def _history(info: RunInfo, opened: OpenLog | None, name: str | None) -> Subject | None:
@@ -251,43 +250,39 @@ def _history(info: RunInfo, opened: OpenLog | None, name: str | None) -> Subject
 
 
 def _target(items: Catalog) -> str | None:
-    _forget_if("target", lambda value: value not in items.index)
+    """Kept in the URL by its id and chosen by its title, which a bound widget would write into the URL."""
+    asked = kept("target", lambda value: value in items.index)
+    options = items.ids[1 : LISTED_ITEMS + 1].tolist()
+    if asked is not None and asked not in options:
+        options.insert(0, asked)
+    st.session_state["_target"] = asked
     return st.selectbox(
         "Item asked about",
-        items.ids[1 : LISTED_ITEMS + 1].tolist(),
+        options,
         index=None,
         format_func=lambda item: items.title(items.index[item]) if item in items.index else str(item),
-        key="target",
-        bind=URL,
-        accept_new_options=len(items) > LISTED_ITEMS,
+        key="_target",
+        on_change=lambda: keep("target", st.session_state["_target"]),
         placeholder="the model's own first choice",
     )
 
 
 def _pin_button(info: RunInfo, subject: Subject) -> None:
-    if st.session_state.get("_pin") or st.query_params.get("pin"):
-        st.button("Unpin", icon=":material/keep_off:", on_click=_unpin)
-    elif not subject.key.startswith("typed:"):
-        name = subject.key.rpartition("/")[2]
-        st.button("Pin", icon=":material/keep:", on_click=_pin, args=(info.name, name, len(subject)),
-                  help="Keep this history beside the next one.")  # fmt: skip
+    if pinned() is not None:
+        st.button("Unpin", icon=":material/keep_off:", on_click=keep, args=("pin", None))
+    elif subject.user is not None:
+        why = "Keep this history beside the next one."
+        st.button("Pin", icon=":material/keep:", on_click=_pin, args=(info.name, subject), help=why)
 
 
-def _pin(run: str, name: str, last: int) -> None:
+def _pin(run: str, subject: Subject) -> None:
     step = st.session_state.get("step")
-    st.session_state["_pin"] = _PIN_MARK.join([run, name, str(step if _whole(step) else last)])
-
-
-def _unpin() -> None:
-    st.session_state.pop("_pin", None)
-    st.query_params.pop("pin", None)
+    keep("pin", _PIN_MARK.join([run, str(subject.user), str(step if _whole(step) else len(subject))]))
 
 
 def _random_user(opened: OpenLog) -> None:
     row = int(np.random.default_rng().integers(opened.log.n_users))
-    st.session_state["user"] = str(opened.log.users[row])
-    st.session_state["history"] = ""
-    _new_history()
+    _choose_user(str(opened.log.users[row]))
 
 
 def _new_history() -> None:
@@ -296,7 +291,7 @@ def _new_history() -> None:
     st.query_params.pop("step", None)
 
 
-def _forget_if(key: str, wrong) -> None:
+def _forget_if(key: str, wrong: Callable[[Any], bool]) -> None:
     """Drop a value that the widget of this key could not take, before the widget is drawn."""
     if key in st.session_state and st.session_state[key] is not None and wrong(st.session_state[key]):
         del st.session_state[key]

@@ -12,6 +12,16 @@ from recblr.figures import View
 _CONFIG = {"displayModeBar": False, "responsive": True}
 
 
+# The first figure should be on the first screen: Streamlit leaves six lines of space above every page.
+_CLOSER = "<style>.stMainBlockContainer { padding-top: 3.6rem; }</style>"
+
+
+def page_title(text: str) -> None:
+    """The question that a page answers."""
+    st.html(_CLOSER)
+    st.header(text, anchor=False)
+
+
 def show(view: View, *, key: str, code: str, on_select: Callable[[], None] | None = None) -> None:
     """Draw a view; `on_select` makes its points choosable and runs when one is chosen (read ``session_state[key]``)."""
     heading(view.question, view.answer)

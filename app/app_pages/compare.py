@@ -6,13 +6,12 @@ import links
 import streamlit as st
 from choices import Choice
 from components.toplists import toplists
-from draw import heading, plain, show
+from draw import heading, page_title, plain, show
 from guard import guard
 from pages import PAGES
 
 from recblr import figures
 from recblr.errors import RecblrError
-from recblr.figures.view import plural
 from recblr.runs import RunInfo
 
 FIRST = 4  # models compared until the reader chooses
@@ -34,7 +33,7 @@ def lists_of(choice: Choice, names: list[str], step: int, k: int, hide: bool) ->
         except RecblrError as error:
             st.warning(f"{plain(name)} is left out: {plain(str(error))}")
             continue
-        lists[name] = [(row.item, row.title) for row in best]
+        lists[name] = [(row.item, choice.title(row.item)) for row in best]
     return lists
 
 
@@ -44,23 +43,23 @@ def body(choice: Choice) -> None:
         step = choices.step_choice(choice)
         offered = rivals(choice)
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            titles = links.short_names(offered)
-            names = choices.several("Models", list(offered), list(offered)[:FIRST], key="models", titles=titles)
+            short = {word: name for name, word in links.short_names(offered).items()}
+            chosen = choices.several("Models", list(short), list(short)[:FIRST], key="models")
             k = int(choices.one_of("Length of the lists", ["10", "5", "20"], key="k"))
             hide = choices.hide_seen(choice)
-        if not names:
+        if not chosen:
             st.info("Choose at least one model above.")
             return
-        lists = lists_of(choice, names, step, k, hide)
+        lists = lists_of(choice, [short[word] for word in chosen], step, k, hide)
         if lists:
-            draw(choice, {titles[name]: name for name in lists}, lists, step, k, hide)
+            draw(choice, {word: short[word] for word in chosen if short[word] in lists}, lists, step, k, hide)
 
 
 def draw(choice: Choice, models: dict[str, str], lists: dict, step: int, k: int, hide: bool) -> None:
     """`models` maps the short name to the run's name."""
     came = choice.came_next(step)
     shared = set.intersection(*({item for item, _ in one} for one in lists.values()))
-    says = f"{plural(len(shared), 'item')} of {k} stand in every list." if len(lists) > 1 else "One list."
+    says = f"The lists have {len(shared)} of {k} items in common." if len(lists) > 1 else ""
     question = f"What does each model recommend after event {step}?"
     heading(question, says + (f" What came next is “{choice.title(came)}”." if came else ""))
     shown = {short: lists[name] for short, name in models.items()}
@@ -77,13 +76,13 @@ def draw(choice: Choice, models: dict[str, str], lists: dict, step: int, k: int,
             if known:
                 view = figures.true_ranks(known, choice.title(came), choice.catalog.n_items)
                 show(view, key="true_ranks", code=code)
-        reaches = {}
-        for short, name in models.items():
-            trace, events = cache.trace(name, choice.subject, step)
-            reaches[short] = [trace.horizon(layer, events.index(step)) for layer in range(len(trace.layers))]
-        show(figures.horizons(reaches), key="horizons", code=code)
+    reaches = {}
+    for short, name in models.items():
+        trace, events = cache.trace(name, choice.subject, step, cache.open_run(name).run.catalog)
+        reaches[short] = [trace.horizon(layer, events.index(step)) for layer in range(len(trace.layers))]
+    show(figures.horizons(reaches), key="horizons", code=code)
 
 
-st.title(PAGES["compare"].question)
+page_title(PAGES["compare"].question)
 with guard():
     body(choices.header())

@@ -3,17 +3,17 @@
 import cache
 import links
 import streamlit as st
-from draw import plain
+from draw import page_title, plain
 from guard import guard
 from pages import PAGES
 
 from recblr.runs import ENVIRONMENT, resolve_run
 
-st.title("What does a recommender remember of you?")
+page_title("What does a recommender remember of you?")
 st.markdown(
     "RecBLR Lens opens a trained sequential recommender and shows, event by event, **what it keeps of a user's "
     "history, for how long, and what it would recommend next**, beside other models on the same user. "
-    "Linear-recurrent models such as RecBLR carry one state from event to event: it can be read, measured and taken apart."
+    "Linear-recurrent models such as RecBLR carry one state from event to event; it can be read, measured, taken apart."
 )
 
 

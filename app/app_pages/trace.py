@@ -9,7 +9,7 @@ import streamlit as st
 from choices import Choice
 from components.heatmap import heatmap
 from components.strip import strip
-from draw import heading, numbers, plain, show
+from draw import heading, numbers, page_title, plain, show
 from guard import guard
 from pages import PAGES
 
@@ -26,7 +26,7 @@ def summary(choice: Choice, trace: Trace, layer: int, step: int, events: Events)
     st.markdown(f"**{plain(figures.horizon_sentence(trace, layer, events.index(step), events))}**")
     hide = choices.hides_seen(choice)
     best = cache.recommend(choice.run.name, choice.subject, step, SHOWN, hide)
-    names = ", ".join(f"{row.rank}. {row.title}" for row in best)
+    names = ", ".join(f"{row.rank}. {choice.title(row.item)}" for row in best)
     told = [f"It would now recommend {names}" + (" (items seen before are left out)." if hide else ".")]
     came, asked = choice.came_next(step), choice.target
     if came is not None:
@@ -36,10 +36,11 @@ def summary(choice: Choice, trace: Trace, layer: int, step: int, events: Events)
     st.markdown(plain(" ".join(told)))
     pin = choices.pinned()
     if pin is not None:
-        other, others = cache.trace(*pin)
-        shown = min(layer, len(other.layers) - 1)
-        sentence = figures.horizon_sentence(other, shown, others.index(pin[2]), others)
-        st.markdown(plain(f"Pinned, {pin[1].label} in {pin[0]}: {sentence}"))
+        other, others = cache.trace(pin.run, pin.subject, pin.step, pin.catalog)
+        if other.layers:
+            shown = min(layer, len(other.layers) - 1)
+            sentence = figures.horizon_sentence(other, shown, others.index(pin.step), others)
+            st.markdown(plain(f"Pinned, {pin.subject.label} in {pin.run}: {sentence}"))
 
 
 def _ranked(choice: Choice, step: int, item: str, hide: bool) -> str:
@@ -53,7 +54,8 @@ def matrix_view(choice: Choice, trace: Trace, layer: int, step: int, events: Eve
     order = channels.by_half_life(record)
     names = offered(record)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = choices.one_of("Quantity", names, key="show", titles={one: QUANTITIES[one].title for one in names})
+        titles = {QUANTITIES[one].title: one for one in names}
+        name = titles[choices.one_of("Quantity", list(titles), key="show")]
         if name == "mix":
             heads = record.mix.shape[1]
             chosen = choices.one_of("Head", ["mean", *(str(n + 1) for n in range(heads))], key="head")
@@ -61,7 +63,7 @@ def matrix_view(choice: Choice, trace: Trace, layer: int, step: int, events: Eve
         else:
             chosen = "mean"
             everything = choices.switch(f"All {len(order)} channels", key="all")
-    channel = choices.whole_number("channel", 0, len(order) - 1)
+    channel = choices.channel_choice(len(order))
     if channel is None and len(order):
         channel = int(order[0])
     rows = channels.spread(order, len(order) if everything else channels.FEW, keep=channel)
@@ -103,14 +105,12 @@ def body(choice: Choice) -> None:
     """Everything that follows the step; moving it runs only this."""
     with guard():
         step = choices.step_choice(choice)
-        trace, events = cache.trace(choice.run.name, choice.subject, step)
+        trace, events = cache.trace(choice.run.name, choice.subject, step, choice.catalog)
         if not trace.layers:
             st.info("This baseline counts and keeps no memory of events, so there is nothing to trace. See Compare.")
             return
         at = events.index(step)
-        names = [record.name for record in trace.layers]
-        layer = int(choices.one_of("Layer", [str(n + 1) for n in range(len(names))], key="layer",
-                                   titles={str(n): name for n, name in enumerate(names, 1)})) - 1  # fmt: skip
+        layer = int(choices.one_of("Layer", [str(n + 1) for n in range(len(trace.layers))], key="layer")) - 1
         summary(choice, trace, layer, step, events)
         subject = f"{choice.run.name}/{choice.subject.key}/{events.first}-{events.last}"
         strip(events, key="strip", subject=subject, step=step, on_move=partial(choices.moved, "strip"))
@@ -135,7 +135,9 @@ def over_events(choice: Choice, trace: Trace, layer: int, at: int, events: Event
     code = links.trace_code(choice, events, f"memory(trace, {layer}, {at}, events)")
     show(figures.memory(trace, layer, at, events), key="memory", code=code, on_select=partial(pick, "memory"))
     pin = choices.pinned()
-    beside = None if pin is None else (cache.trace(*pin)[0], pin[1].label)
+    beside = None
+    if pin is not None:
+        beside = cache.trace(pin.run, pin.subject, pin.step, pin.catalog)[0], pin.subject.label
     code = links.trace_code(choice, events, f"norms(trace, {layer}, {at}, events)")
     view = figures.norms(trace, layer, at, events, pinned=beside)
     show(view, key="norms", code=code, on_select=partial(pick, "norms"))
@@ -145,6 +147,6 @@ def over_events(choice: Choice, trace: Trace, layer: int, at: int, events: Event
         show(view, key="parts", code=code, on_select=partial(pick, "parts"))
 
 
-st.title(PAGES["trace"].question)
+page_title(PAGES["trace"].question)
 with guard():
     body(choices.header())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from components.assets import script, style
@@ -13,6 +15,6 @@ _component = st.components.v2.component(
 )
 
 
-def copy_link(*, key: str) -> None:
-    """Draw it."""
-    _component(key=key)
+def copy_link(choices: Mapping[str, str | None], *, key: str) -> None:
+    """Draw it; `choices` are the parameters that the link names even where they stand at their default."""
+    _component(key=key, data=dict(choices), width="content")

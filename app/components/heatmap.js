@@ -39,7 +39,7 @@ class HeatMap {
 
   // Cells as one pixel each, once for each data and theme; draw() only stretches them.
   paintCells() {
-    const { rows, columns, low, high, signed, colors } = this.data;
+    const { rows, columns } = this.data;
     this.background = themeColor(this.parent, "background-color", "#ffffff");
     this.ink = themeColor(this.parent, "text-color", "#222222");
     this.cells = this.cells ?? document.createElement("canvas");
@@ -49,7 +49,7 @@ class HeatMap {
     const image = pen.createImageData(columns, rows);
     this.values.forEach((value, at) => image.data.set([...this.color(value), Number.isNaN(value) ? 0 : 255], at * 4));
     pen.putImageData(image, 0, 0);
-    this.paintLegend(low, high, signed, colors);
+    this.paintLegend();
   }
 
   color(value) {
@@ -60,10 +60,11 @@ class HeatMap {
     return mixed(this.background, end, Math.min(Math.max(share, 0), 1));
   }
 
-  paintLegend(low, high, signed, colors) {
+  paintLegend() {
+    const { low, high, signed, clipped, colors } = this.data;
     const ends = this.legend.querySelectorAll("span");
     ends[0].textContent = short(low);
-    ends[1].textContent = short(high);
+    ends[1].textContent = `${clipped ? "≥ " : ""}${short(high)}`;
     const middle = css(this.background);
     const stops = signed ? [colors.negative, middle, colors.positive] : [middle, colors.positive];
     this.legend.querySelector("i").style.background = `linear-gradient(to right, ${stops.join(", ")})`;

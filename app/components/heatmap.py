@@ -63,6 +63,7 @@ def payload(
         "low": drawn.low,
         "high": drawn.high,
         "signed": drawn.signed,
+        "clipped": drawn.clipped,
         "rows_are_events": drawn.rows_are_events,
         "row_numbers": drawn.rows.tolist(),
         "labels": list(drawn.labels),

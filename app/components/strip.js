@@ -11,6 +11,7 @@ class Strip {
     this.frame = parent.querySelector(".frame");
     this.canvas = parent.querySelector("canvas");
     this.cards = parent.querySelector(".cards");
+    this.legend = parent.querySelector(".causes");
     this.buttons = Object.fromEntries([...parent.querySelectorAll("button[name]")].map((one) => [one.name, one]));
     this.cursor = new Cursor((step, channel) => this.send("move", { step, channel }), () => this.draw());
     this.resizer = new ResizeObserver(() => this.draw());
@@ -28,7 +29,16 @@ class Strip {
     this.data = data;
     this.cursor.adopt(data);
     this.frame.setAttribute("aria-label", data.alt);
+    this.legend.replaceChildren(...data.cause_names.map((name, place) => this.causeName(name, data.cause_colors[place])));
     this.draw();
+  }
+
+  causeName(name, color) {
+    const label = document.createElement("span");
+    label.className = "cause";
+    label.textContent = name;
+    label.style.setProperty("--dot", color);
+    return label;
   }
 
   drop() {
@@ -135,7 +145,6 @@ class Strip {
       line.className = name;
       line.textContent = text; // titles come from a log: text, never markup
       card.append(line);
-      return line;
     };
     const state = step === this.cursor.step ? " · here" : step === this.cursor.step + 1 ? " · comes next" : "";
     add("number", `event ${step}${state}`);
@@ -143,7 +152,7 @@ class Strip {
     add("time", [when[place], pauses[place]].filter(Boolean).join(" · "));
     if (causes.length) {
       const source = cause_from[place] > 0 ? ` ← event ${cause_from[place]}` : "";
-      add("cause", `${cause_names[causes[place]]}${source}`).style.setProperty("--dot", cause_colors[causes[place]]);
+      card.append(this.causeName(`${cause_names[causes[place]]}${source}`, cause_colors[causes[place]]));
     }
     return card;
   }

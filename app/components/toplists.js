@@ -70,22 +70,24 @@ class TopLists {
     if (columns.length < 2 || columns[1].getBoundingClientRect().top > columns[0].getBoundingClientRect().top + 5) return;
     this.links.setAttribute("width", box.width);
     this.links.setAttribute("height", box.height);
-    columns.slice(1).forEach((column, place) => this.join(columns[place], column, box));
+    columns.forEach((column, place) => {
+      for (const from of column.querySelectorAll("li")) this.join(from, columns.slice(place + 1), box);
+    });
   }
 
-  join(left, right, box) {
-    for (const from of left.querySelectorAll("li")) {
-      const to = [...right.querySelectorAll("li")].find((one) => one.dataset.item === from.dataset.item);
-      if (!to) continue;
-      const [a, b] = [from.getBoundingClientRect(), to.getBoundingClientRect()];
-      const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
-      line.setAttribute("x1", a.right - box.left);
-      line.setAttribute("y1", a.top + a.height / 2 - box.top);
-      line.setAttribute("x2", b.left - box.left);
-      line.setAttribute("y2", b.top + b.height / 2 - box.top);
-      line.dataset.item = from.dataset.item;
-      this.links.append(line);
-    }
+  // To the same item in the next column that has it; a line over more than one gap passes behind the lists between.
+  join(from, columns, box) {
+    const same = (one) => one.dataset.item === from.dataset.item;
+    const to = columns.map((column) => [...column.querySelectorAll("li")].find(same)).find(Boolean);
+    if (!to) return;
+    const [a, b] = [from.getBoundingClientRect(), to.getBoundingClientRect()];
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+    line.setAttribute("x1", a.right - box.left);
+    line.setAttribute("y1", a.top + a.height / 2 - box.top);
+    line.setAttribute("x2", b.left - box.left);
+    line.setAttribute("y2", b.top + b.height / 2 - box.top);
+    line.dataset.item = from.dataset.item;
+    this.links.append(line);
   }
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from recblr.figures.view import ROLES, View, new_figure, nothing, number, plural, time_span
+from recblr.figures.view import MARGIN, ROLES, View, new_figure, nothing, number, plural, time_span
 from recblr.trace import MemoryHorizon
 
 PERSISTENCE = 0.9
@@ -68,27 +68,29 @@ def _overlap_figure(names: list[str], lists: Mapping[str, Sequence[str]]) -> go.
     for i, j in combinations(range(len(names)), 2):
         values[j, i] = rbo(lists[names[i]], lists[names[j]])
         text[j][i] = f"{values[j, i]:.2f}<br>({jaccard(lists[names[i]], lists[names[j]]):.2f})"
-    figure = new_figure(height=70 + 48 * (len(names) - 1), x_title="")
-    figure.add_trace(
-        go.Heatmap(
-            z=values,
-            x=names,
-            y=names,
-            zmin=0,
-            zmax=1,
-            text=text,
-            texttemplate="%{text}",
-            colorscale=[(0.0, "rgba(128, 128, 128, 0.08)"), (1.0, ROLES["write"])],
-            showscale=False,
-            xgap=2,
-            ygap=2,
-            hovertemplate="%{y} and %{x}: rank-biased overlap %{z:.3f}<extra></extra>",
-        )
+    cells = {
+        "type": "heatmap",
+        "z": values,
+        "x": names,
+        "y": names,
+        "zmin": 0,
+        "zmax": 1,
+        "text": text,
+        "texttemplate": "%{text}",
+        "colorscale": [(0.0, "rgba(128, 128, 128, 0.08)"), (1.0, ROLES["write"])],
+        "showscale": False,
+        "xgap": 2,
+        "ygap": 2,
+        "hovertemplate": "%{y} and %{x}: rank-biased overlap %{z:.3f}<extra></extra>",
+    }
+    return new_figure(
+        [cells],
+        height=70 + 48 * (len(names) - 1),
+        x_title="",
+        x={"range": [-0.5, len(names) - 1.5], "nticks": len(names)},
+        y={"range": [len(names) - 0.5, 0.5], "nticks": len(names), "showgrid": False},
+        margin={"l": 90, "r": MARGIN, "t": 8, "b": 30},
     )
-    figure.update_layout(margin={"l": 90, "b": 30})
-    figure.update_yaxes(range=[len(names) - 0.5, 0.5], nticks=len(names), showgrid=False)
-    figure.update_xaxes(range=[-0.5, len(names) - 1.5], nticks=len(names))
-    return figure
 
 
 def horizons(reaches: Mapping[str, Sequence[MemoryHorizon | None]]) -> View:
@@ -99,20 +101,23 @@ def horizons(reaches: Mapping[str, Sequence[MemoryHorizon | None]]) -> View:
     ]
     if not rows:
         return nothing(question, "None of these models keeps a memory of events.")
-    figure = new_figure(height=70 + 26 * len(rows), x_title="events that hold 90 % of each layer")
-    figure.add_trace(
-        go.Bar(
-            x=[one.items for _, _, one in rows],
-            y=[f"{name} · {layer}" for name, layer, _ in rows],
-            orientation="h",
-            marker={"color": ROLES["state"]},
-            text=[_reach(one) for _, _, one in rows],
-            textposition="auto",
-            hovertemplate="%{y}: %{text}<extra></extra>",
-        )
+    bars = {
+        "type": "bar",
+        "x": [one.items for _, _, one in rows],
+        "y": [f"{name} · {layer}" for name, layer, _ in rows],
+        "orientation": "h",
+        "marker": {"color": ROLES["state"]},
+        "text": [_reach(one) for _, _, one in rows],
+        "textposition": "auto",
+        "hovertemplate": "%{y}: %{text}<extra></extra>",
+    }
+    figure = new_figure(
+        [bars],
+        height=70 + 26 * len(rows),
+        x_title="events that hold 90 % of each layer",
+        y={"autorange": "reversed", "nticks": len(rows), "showgrid": False},
+        margin={"l": 120, "r": MARGIN, "t": 8, "b": 40},
     )
-    figure.update_layout(margin={"l": 120})
-    figure.update_yaxes(autorange="reversed", nticks=len(rows), showgrid=False)
     far, near = max(rows, key=lambda row: row[2].items), min(rows, key=lambda row: row[2].items)
     table = pd.DataFrame(
         {
@@ -131,22 +136,24 @@ def true_ranks(ranks: Mapping[str, float], title: str, n_items: int) -> View:
     """Rank of the item that truly came next in each model's list of all items; ties count half."""
     placed = sorted(ranks.items(), key=lambda pair: pair[1])
     names, places = [name for name, _ in placed], [rank for _, rank in placed]
-    x_title = f"rank of “{_short(title)}” among {n_items:,} items (1 = best)"
-    figure = new_figure(height=70 + 30 * len(placed), x_title=x_title)
-    figure.add_trace(
-        go.Scatter(
-            x=places,
-            y=names,
-            mode="markers+text",
-            marker={"size": 12, "color": ROLES["attention"]},
-            text=[f"  {number(rank)}" for rank in places],
-            textposition="middle right",
-            hovertemplate="%{y}: rank %{x:,}<extra></extra>",
-        )
+    dots = {
+        "type": "scatter",
+        "x": places,
+        "y": names,
+        "mode": "markers+text",
+        "marker": {"size": 12, "color": ROLES["attention"]},
+        "text": [f"  {number(rank)}" for rank in places],
+        "textposition": "middle right",
+        "hovertemplate": "%{y}: rank %{x:,}<extra></extra>",
+    }
+    figure = new_figure(
+        [dots],
+        height=70 + 30 * len(placed),
+        x_title=f"rank of “{_short(title)}” among {n_items:,} items (1 = best)",
+        x={"type": "log", "range": [np.log10(0.8), np.log10(max(3 * places[-1], 20))], "dtick": 1},
+        y={"autorange": "reversed", "nticks": len(names)},
+        margin={"l": 90, "r": MARGIN, "t": 8, "b": 40},
     )
-    figure.update_xaxes(type="log", range=[np.log10(0.8), np.log10(max(3 * places[-1], 20))], dtick=1)
-    figure.update_yaxes(autorange="reversed", nticks=len(names))
-    figure.update_layout(margin={"l": 90})
     within = sum(rank <= 10 for rank in places)
     answer = f"“{title}” came next. {names[0]} ranks it {number(places[0])} of {n_items:,}; "
     answer += f"{within} of {plural(len(names), 'model')} have it among their ten best."
@@ -156,7 +163,8 @@ def true_ranks(ranks: Mapping[str, float], title: str, n_items: int) -> View:
 
 
 def _reach(horizon: MemoryHorizon) -> str:
-    return plural(horizon.items, "event") + ("" if horizon.days is None else f", {time_span(horizon.days * 86400)}")
+    days = "" if not horizon.days else f", {time_span(horizon.days * 86400)}"
+    return plural(horizon.items, "event") + days
 
 
 def _short(title: str, length: int = 32) -> str:

@@ -6,13 +6,12 @@ state_t = sum over s <= t of (decay_{s+1} ... decay_t) * entered_s  +  (decay_1 
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from recblr.figures.channels import rotation, start_state
 from recblr.figures.events import Events
 from recblr.figures.horizon import events_axis
-from recblr.figures.view import ROLES, View, new_figure, nothing, number
+from recblr.figures.view import ROLES, View, cursor, new_figure, nothing, number
 from recblr.trace import LayerTrace, Trace
 
 
@@ -43,28 +42,24 @@ def channel_parts(trace: Trace, layer: int, channel: int, step: int, events: Eve
     error = abs(left.sum() + start - state)
     bars = np.zeros(len(events))
     bars[: step + 1] = left
-    figure = new_figure(height=220, x_title="event", y_title="left in the channel")
-    figure.add_trace(
-        go.Bar(
-            x=events.numbers,
-            y=bars,
-            marker={"color": np.where(bars >= 0, ROLES["positive"], ROLES["negative"]), "line": {"width": 0}},
-            customdata=events.titles,
-            hovertemplate="event %{x}: %{customdata}<br>%{y:+.3~g}<extra></extra>",
-        )
+    bar = {
+        "type": "bar",
+        "x": events.numbers,
+        "y": bars,
+        "marker": {"color": np.where(bars >= 0, ROLES["positive"], ROLES["negative"]).tolist(), "line": {"width": 0}},
+        "customdata": events.titles,
+        "hovertemplate": "event %{x}: %{customdata}<br>%{y:+.3~g}<extra></extra>",
+    }
+    figure = new_figure(
+        [bar],
+        height=220,
+        x_title="event",
+        y_title="left in the channel",
+        x=events_axis(events),
+        y={"zeroline": True, "zerolinecolor": ROLES["quiet"]},
+        shapes=[cursor(events.first + step)],
+        bargap=0.15,
     )
-    line = record.state[0, :, channel].real
-    figure.add_trace(
-        go.Scatter(
-            x=events.numbers,
-            y=line,
-            mode="lines",
-            line={"color": ROLES["state"], "width": 1.5},
-            hovertemplate="after event %{x} the channel holds %{y:.3~g}<extra></extra>",
-        )
-    )
-    events_axis(figure, events, step)
-    figure.add_hline(y=0, line={"width": 1, "color": ROLES["quiet"]})
     table = events.frame().iloc[: step + 1].assign(**{"left in the channel": left}).iloc[::-1]
     return View(question=question, answer=_answer(left, start, state, error, events), figure=figure, table=table)
 
@@ -72,7 +67,8 @@ def channel_parts(trace: Trace, layer: int, channel: int, step: int, events: Eve
 def _answer(left: NDArray[np.float64], start: float, state: float, error: float, events: Events) -> str:
     most = int(np.argmax(np.abs(left)))
     warm = f", the start {start:+.3g}" if start else ""
+    total = number(float(left.sum() + start))
     return (
         f"Event {events.first + most} (“{events.titles[most]}”) left most, {left[most]:+.3g}. All bars{warm} add up to "
-        f"{number(float(left.sum() + start))}; the channel holds {number(state)}: exact to {error:.0e}."
+        f"{total}, and the channel holds {number(state)}: exact, with an error of {error:.0e}."
     )

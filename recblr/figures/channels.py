@@ -33,7 +33,9 @@ def channel_half_lives(layer: LayerTrace, *, row: int = 0) -> NDArray[np.float64
 def by_half_life(layer: LayerTrace, *, row: int = 0) -> NDArray[np.int64]:
     """[C] channels, longest memory first; in their own order where the layer has no decay."""
     medians = channel_half_lives(layer, row=row)
-    return np.arange(n_channels(layer)) if medians is None else np.asarray(np.argsort(-medians, kind="stable"))
+    if medians is None:
+        return np.arange(n_channels(layer), dtype=np.int64)
+    return np.argsort(-medians, kind="stable").astype(np.int64)
 
 
 def n_channels(layer: LayerTrace) -> int:
@@ -52,7 +54,7 @@ def spread(order: NDArray[np.int64], count: int = FEW, *, keep: int | None = Non
     if keep is not None and keep in order:
         place = int(np.flatnonzero(order == keep)[0])
         places[np.abs(places - place).argmin()] = place
-    return order[np.sort(places)]
+    return np.asarray(order[np.sort(places)])
 
 
 def start_state(layer: LayerTrace, *, row: int = 0) -> NDArray[np.inexact]:
@@ -71,7 +73,7 @@ def rotation(layer: LayerTrace) -> NDArray[np.complex128] | float:
 
 
 def recurrence_error(layer: LayerTrace, *, row: int = 0) -> float | None:
-    """Largest |state_t - (decay_t * rotation * state_{t-1} + entered_t)| after the first event; None without one."""
+    """Largest |state_t - (decay_t * rotation * state_{t-1} + entered_t)| after the first event, or None."""
     if layer.state is None or layer.decay is None or layer.entered is None:
         return None
     state, decay, entered = layer.state[row], layer.decay[row], layer.entered[row]

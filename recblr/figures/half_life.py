@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from recblr.figures.channels import LONGEST, by_half_life, channel_half_lives, half_lives
@@ -24,24 +25,31 @@ def lives(trace: Trace, layer: int, events: Events, *, channel: int | None = Non
     order = by_half_life(trace.layers[layer])
     low, high = np.percentile(steps[:, order], [10, 90], axis=0)  # [C] each
     middle = medians[order]
-    figure = new_figure(height=260, x_title="channel, longest memory first", y_title="half-life, events")
-    figure.add_trace(
-        go.Scatter(
-            x=np.arange(1, len(order) + 1),
-            y=middle,
-            mode="markers",
-            marker={"color": ROLES["decay"], "size": 6},
-            error_y={"array": high - middle, "arrayminus": middle - low, "width": 0, "thickness": 1.5},
-            customdata=np.stack([order, low, high], axis=1),
-            hovertemplate="channel %{customdata[0]:d}: half is gone after %{y:.3~g} events"
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "x": np.arange(1, len(order) + 1),
+            "y": middle,
+            "mode": "markers",
+            "marker": {"color": ROLES["decay"], "size": 6},
+            "error_y": {"array": high - middle, "arrayminus": middle - low, "width": 0, "thickness": 1.5},
+            "customdata": np.stack([order, low, high], axis=1),
+            "hovertemplate": "channel %{customdata[0]:d}: half is gone after %{y:.3~g} events"
             "<br>80 % of the events: %{customdata[1]:.3~g} to %{customdata[2]:.3~g}<extra></extra>",
-        )
-    )
+        }
+    ]
     if channel is not None and channel in order:
         place = int(np.flatnonzero(order == channel)[0])
         ring = {"symbol": "circle-open", "size": 14, "color": ROLES["negative"], "line": {"width": 2}}
-        figure.add_trace(go.Scatter(x=[place + 1], y=[middle[place]], mode="markers", marker=ring, hoverinfo="skip"))
-    figure.update_yaxes(type="log", dtick=1)
+        x, y = [place + 1], [middle[place]]
+        traces.append({"type": "scatter", "x": x, "y": y, "mode": "markers", "marker": ring, "hoverinfo": "skip"})
+    figure = new_figure(
+        traces,
+        height=260,
+        x_title="channel, longest memory first",
+        y_title="half-life, events",
+        y={"type": "log", "dtick": 1},
+    )
     table = pd.DataFrame(
         {"channel": order, "half-life (events)": middle, "10th percentile": low, "90th percentile": high}
     )

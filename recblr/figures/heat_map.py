@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from recblr.figures.channels import FEW, by_half_life, n_channels, spread
 from recblr.figures.events import Events
@@ -26,20 +25,24 @@ def heat(
     """`count` channels of one quantity (a key of QUANTITIES), from the longest half-life to the shortest."""
     order = by_half_life(trace.layers[layer])
     drawn = matrix(trace.layers[layer], name, spread(order, count, keep=channel), head=head)
-    figure = new_figure(height=120 + 18 * min(len(drawn.rows), 30), x_title="event", y_title=_rows(drawn))
-    figure.add_trace(
-        go.Heatmap(
-            z=drawn.values,
-            x=events.numbers,
-            y=list(drawn.labels),
-            customdata=np.broadcast_to(np.array(events.titles, dtype=object), drawn.values.shape),
-            hovertemplate="%{y}, event %{x} (%{customdata})<br>%{z:.3f}<extra></extra>",
-            zmin=drawn.low,
-            zmax=drawn.high,
-            colorscale=_scale(drawn),
-        )
+    cells = {
+        "type": "heatmap",
+        "z": drawn.values,
+        "x": events.numbers,
+        "y": list(drawn.labels),
+        "customdata": np.broadcast_to(np.array(events.titles, dtype=object), drawn.values.shape),
+        "hovertemplate": "%{y}, event %{x} (%{customdata})<br>%{z:.3f}<extra></extra>",
+        "zmin": drawn.low,
+        "zmax": drawn.high,
+        "colorscale": _scale(drawn),
+    }
+    figure = new_figure(
+        [cells],
+        height=120 + 18 * min(len(drawn.rows), 30),
+        x_title="event",
+        y_title="event that looks back" if drawn.rows_are_events else "channel · half-life",
+        y={"type": "category", "autorange": "reversed", "nticks": min(len(drawn.rows), 30)},
     )
-    figure.update_yaxes(type="category", autorange="reversed", nticks=len(drawn.rows))
     return View(
         question=question(drawn), answer=answer(drawn, events, n_channels(trace.layers[layer])),
         figure=figure, table=table(drawn, events),
@@ -86,10 +89,6 @@ def table(drawn: Matrix, events: Events) -> pd.DataFrame:
     frame.insert(0, "title", events.titles)
     frame.insert(0, "event", events.numbers)
     return frame
-
-
-def _rows(drawn: Matrix) -> str:
-    return "event that looks back" if drawn.rows_are_events else "channel · half-life"
 
 
 def _scale(drawn: Matrix) -> list[tuple[float, str]]:

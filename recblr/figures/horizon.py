@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import plotly.graph_objects as go
 
 from recblr.figures.events import Events
-from recblr.figures.view import ROLES, View, new_figure, nothing, percent, plural, time_span
+from recblr.figures.view import ROLES, View, cursor, new_figure, nothing, percent, plural, time_span
 from recblr.trace import Trace
 
 SHARE = 0.9
@@ -42,19 +43,24 @@ def memory(trace: Trace, layer: int, step: int, events: Events) -> View:
     full[: step + 1] = shares
     role = "attention" if trace.layers[layer].mix is not None else "state"
     inside = (np.arange(len(events)) > step - horizon.items) & (np.arange(len(events)) <= step)
-    figure = new_figure(height=220, x_title="event", y_title="share")
-    figure.add_trace(
-        go.Bar(
-            x=events.numbers,
-            y=full,
-            marker={"color": np.where(inside, ROLES[role], ROLES["quiet"]), "line": {"width": 0}},
-            customdata=events.titles,
-            hovertemplate="event %{x}: %{customdata}<br>%{y:.1%} of what is held<extra></extra>",
-        )
+    bars = {
+        "type": "bar",
+        "x": events.numbers,
+        "y": full,
+        "marker": {"color": np.where(inside, ROLES[role], ROLES["quiet"]).tolist(), "line": {"width": 0}},
+        "customdata": events.titles,
+        "hovertemplate": "event %{x}: %{customdata}<br>%{y:.1%} of what is held<extra></extra>",
+    }
+    figure = new_figure(
+        [bars],
+        height=220,
+        x_title="event",
+        y_title="share",
+        x=events_axis(events),
+        y={"tickformat": ".0%", "rangemode": "tozero"},
+        shapes=[cursor(events.first + step)],
+        bargap=0.15,
     )
-    events_axis(figure, events, step)
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
-    figure.update_layout(bargap=0.15)
     table = events.frame().iloc[: step + 1].assign(share=shares, inside=inside[: step + 1])
     table = table.rename(columns={"inside": "inside the horizon"}).iloc[::-1]
     largest = int(np.argmax(shares))
@@ -64,11 +70,9 @@ def memory(trace: Trace, layer: int, step: int, events: Events) -> View:
     return View(question=question, answer=answer, figure=figure, table=table)
 
 
-def events_axis(figure: go.Figure, events: Events, step: int | None = None) -> None:
-    """The x-axis all event figures share, each event one unit wide, with the step cursor drawn on it."""
-    figure.update_xaxes(range=[events.first - 0.5, events.last + 0.5], tickformat="d")
-    if step is not None:
-        figure.add_vline(x=events.first + step, line={"width": 1.5, "dash": "dot", "color": ROLES["quiet"]})
+def events_axis(events: Events) -> dict[str, Any]:
+    """The x-axis that all event figures share, each event one unit wide."""
+    return {"range": [events.first - 0.5, events.last + 0.5], "tickformat": "d"}
 
 
 def layer_word(layer: int) -> str:

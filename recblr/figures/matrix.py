@@ -60,6 +60,11 @@ class Matrix:
     rows_are_events: bool = False
 
     @property
+    def clipped(self) -> bool:
+        """Whether some values lie above the colour range and are drawn as its end."""
+        return bool(np.nanmax(self.values) > self.high * (1 + 1e-6))
+
+    @property
     def quantity(self) -> Quantity:
         return QUANTITIES[self.name]
 
@@ -135,7 +140,7 @@ def _attention(layer: LayerTrace, head: int | None, row: int) -> Matrix:
         rows=rows,
         labels=tuple(str(one + 1) for one in rows),
         low=0.0,
-        high=float(np.nanmax(weights)),
+        high=float(np.nanquantile(weights, 0.98)) or 1.0,  # the first events have little to look at, so weights near 1
         signed=False,
         rows_are_events=True,
     )

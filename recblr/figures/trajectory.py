@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
@@ -26,39 +25,41 @@ def project(array: NDArray[np.inexact]) -> tuple[NDArray[np.float64], NDArray[np
 
 def trajectory(trace: Trace, layer: int, step: int, events: Events) -> View:
     """The state after each event as a point, joined in order; earlier events are fainter."""
-    array, word = held(trace.layers[layer])
+    found = held(trace.layers[layer])
+    if found is None:
+        return nothing("Where does the state travel?", "This layer counts; it keeps no state that could travel.")
+    array, word = found
     question = f"Where does the {word} travel?"
     if len(array) < _FEWEST or array.shape[1] < 2:
         note = f"A path needs {_FEWEST} events and 2 channels; there are {len(array)} and {array.shape[1]}."
         return nothing(question, note)
     path, share = project(array)
+    names = np.stack([events.numbers.astype(object), np.array(events.titles, dtype=object)], axis=1)
+    line = {
+        "type": "scatter",
+        "x": path[:, 0],
+        "y": path[:, 1],
+        "mode": "lines+markers",
+        "line": {"color": ROLES["quiet"], "width": 1},
+        "marker": {"color": ROLES["state"], "size": 7, "opacity": np.linspace(0.25, 1.0, len(path))},
+        "customdata": names,
+        "hovertemplate": "after event %{customdata[0]}: %{customdata[1]}<extra></extra>",
+    }
+    here = {
+        "type": "scatter",
+        "x": path[step : step + 1, 0],
+        "y": path[step : step + 1, 1],
+        "mode": "markers+text",
+        "marker": {"symbol": "circle-open", "size": 16, "color": ROLES["negative"], "line": {"width": 2.5}},
+        "text": [str(events.first + step)],
+        "textposition": "top center",
+        "hoverinfo": "skip",
+    }
     figure = new_figure(
-        height=360, x_title=f"first direction, {percent(share[0])}", y_title=f"second, {percent(share[1])}"
-    )
-    shade = np.linspace(0.25, 1.0, len(path))
-    figure.add_trace(
-        go.Scatter(
-            x=path[:, 0],
-            y=path[:, 1],
-            mode="lines+markers",
-            line={"color": ROLES["quiet"], "width": 1},
-            marker={"color": ROLES["state"], "size": 7, "opacity": shade},
-            customdata=np.stack([events.numbers.astype(object), np.array(events.titles, dtype=object)], axis=1),
-            hovertemplate="after event %{customdata[0]}: %{customdata[1]}<extra></extra>",
-        )
-    )
-    ring = {"symbol": "circle-open", "size": 16, "color": ROLES["negative"], "line": {"width": 2.5}}
-    here = path[step]
-    figure.add_trace(
-        go.Scatter(
-            x=[here[0]],
-            y=[here[1]],
-            mode="markers+text",
-            marker=ring,
-            text=[f"{events.first + step}"],
-            textposition="top center",
-            hoverinfo="skip",
-        )
+        [line, here],
+        height=360,
+        x_title=f"first direction, {percent(share[0])}",
+        y_title=f"second, {percent(share[1])}",
     )
     jumps = np.linalg.norm(np.diff(path, axis=0), axis=1)
     most = 1 + int(np.argmax(jumps))
