@@ -15,9 +15,9 @@ import hashlib
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -58,7 +58,17 @@ from recblr.runs import (
 from recblr.typed import Mismatch, typed
 from recblr.version import VERSION
 
-__all__ = ["SAMPLE_ROOT", "Run", "RunInfo", "list_runs", "load_run", "resolve_run", "run_roots", "save_run"]
+__all__ = [
+    "SAMPLE_ROOT",
+    "Run",
+    "RunInfo",
+    "check_place",
+    "list_runs",
+    "load_run",
+    "resolve_run",
+    "run_roots",
+    "save_run",
+]
 
 _DATA_FIELDS = ("name", "fingerprint", "n_users", "n_events")
 
@@ -96,13 +106,13 @@ def save_run(
     Raises CheckpointError where the catalogue does not fit the model, a weight is not finite, or the place is taken.
     """
     folder = Path(folder)
-    _check_before_saving(folder, model, catalog, data)
+    check_place(folder)
+    _check_before_saving(model, catalog, data)
     tensors = {name: _portable(tensor) for name, tensor in _unique_tensors(model).items()}
     _check_finite(tensors, "the model")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    draft = _beside(folder, ".tmp")
     try:
-        draft.chmod(0o755)  # mkdtemp makes a private folder; a run is as readable as any other output
         save_file(tensors, draft / WEIGHTS)
         _items_frame(catalog, save_titles).to_parquet(draft / ITEMS, index=False)
         config = _config(model, catalog, train=train, data=data, save_titles=save_titles)
@@ -110,6 +120,7 @@ def save_run(
         (draft / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
         text = json.dumps(_plain(metrics, "metrics", finite=True), indent=1, ensure_ascii=False, allow_nan=False)
         (draft / METRICS).write_text(text + "\n", encoding="utf-8")
+        (draft / WEIGHTS).chmod((draft / CONFIG).stat().st_mode)  # safetensors writes a file for its owner alone
         _publish(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -138,7 +149,16 @@ def load_run(folder: str | Path) -> Run:
 # Saving
 
 
-def _check_before_saving(folder: Path, model: SequentialBackbone, catalog: Catalog, data: Mapping[str, Any]) -> None:
+def check_place(folder: Path) -> None:
+    """CheckpointError where a run cannot be saved without harm; ask before a long training, not after it."""
+    if folder.exists() and not (folder.is_dir() and (looks_like_run(folder) or not any(folder.iterdir()))):
+        raise CheckpointError(f"{folder} exists and is no run folder: choose another name, or remove it")
+    above = next(place for place in folder.absolute().parents if place.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise CheckpointError(f"{folder} cannot be made: {above} is no folder that may be written to; choose another")
+
+
+def _check_before_saving(model: SequentialBackbone, catalog: Catalog, data: Mapping[str, Any]) -> None:
     if catalog.n_items != model.config.n_items:
         raise CheckpointError(
             f"the catalogue has {catalog.n_items} items, the model n_items {model.config.n_items}: "
@@ -150,8 +170,6 @@ def _check_before_saving(folder: Path, model: SequentialBackbone, catalog: Catal
     for key, value in data.items():
         if isinstance(value, Path) or (isinstance(value, str) and Path(value).is_absolute()):
             raise CheckpointError(f"data.{key} is a path ({value}): a run folder names its data without a place")
-    if folder.exists() and not (folder.is_dir() and (looks_like_run(folder) or not any(folder.iterdir()))):
-        raise CheckpointError(f"{folder} exists and is no run folder: choose another name, or remove it")
 
 
 def _config(
@@ -201,7 +219,7 @@ def _publish(draft: Path, folder: Path) -> None:
     """Flush the draft to the disk and rename it to its place; an older run steps aside and is removed after."""
     for path in [*draft.iterdir(), draft]:
         _flush(path)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+    aside = _beside(folder, ".old")
     older = aside / folder.name
     try:
         if folder.exists():
@@ -215,6 +233,13 @@ def _publish(draft: Path, folder: Path) -> None:
         _flush(folder.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    """A new hidden folder on the same disk, so that a rename is enough. Unlike one of tempfile's, not private."""
+    place = folder.parent / f".{folder.name}.{secrets.token_hex(4)}{suffix}"
+    place.mkdir()
+    return place
 
 
 def _flush(path: Path) -> None:

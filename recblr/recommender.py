@@ -156,7 +156,7 @@ class Recommender:
         given = _listed(history)
         moments = _moments(times, len(given))
         catalog = self.run.catalog
-        example = catalog.ids[1]
+        example = str(catalog.ids[1])
         if not given:
             raise HistoryError(
                 f"the history is empty: a model says nothing before the first event; give at least one item id, "
@@ -224,9 +224,9 @@ def _moments(times: Sequence[int] | None, n: int) -> NDArray[np.int64]:
 def _notes(read: History, max_len: int) -> list[str]:
     notes = []
     if read.skipped:
-        notes.append(f"{len(read.skipped)} ids are not in the catalogue and were skipped: {_names(read.skipped)}")
+        notes.append(f"not in the catalogue and skipped ({len(read.skipped)} in all): {_names(read.skipped)}")
     if read.truncated:
-        notes.append(f"the model reads the last {max_len} events; {read.truncated} older ones were left out")
+        notes.append(f"the model reads the last {max_len} events; older ones left out: {read.truncated}")
     return notes
 
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from recblr.cli.nearest import nearest
 from recblr.errors import RecblrError
 from recblr.version import VERSION
 
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return done.code if isinstance(done.code, int) else 0
 
 
-def command(name: str) -> Command:
+def find_command(name: str) -> Command:
     """The command of a name."""
     module = importlib.import_module(f"recblr.cli.{name.replace('-', '_')}")
     found: Command = module.COMMAND
@@ -66,8 +67,8 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"recblr {VERSION}")
         return 0
     if name not in COMMANDS:
-        raise RecblrError(f"no command {arguments[0]!r}: choose one of {', '.join(COMMANDS)}")
-    chosen = command(name)
+        raise RecblrError(f"no command {arguments[0]!r}{nearest(name, COMMANDS)}: choose one of {', '.join(COMMANDS)}")
+    chosen = find_command(name)
     options, as_json = chosen.parse(f"recblr {name}", arguments[1:])
     result = chosen.run(options)
     if as_json:

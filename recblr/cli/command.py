@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recblr.cli.parser import add_json, add_options, new_parser, parse, values_of
+from recblr.cli.parser import add_json, add_options, new_parser, options_of, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,4 +42,4 @@ class Command:
         add_options(parser, self.options, positional=self.positional, short=self.short)
         add_json(parser)
         namespace = parse(parser, arguments)
-        return self.options(**values_of(namespace, self.options)), bool(namespace["json"])
+        return options_of(namespace, self.options), bool(namespace["json"])

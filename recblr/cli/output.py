@@ -45,6 +45,6 @@ def _cell(value: Any, widest: int) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return f"{value:.4f}" if 0.001 <= abs(value) < 1 else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
     return text if len(text) <= widest else text[: widest - 1] + "…"

@@ -7,7 +7,6 @@ error that names the nearest one that does.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, get_type_hints
@@ -15,15 +14,18 @@ from typing import Any, get_type_hints
 import docstring_parser
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
+from recblr.cli.nearest import nearest
 from recblr.errors import RecblrError
 
 _REWORD = (
     (re.compile(r'Parser key "([^"]+)":\s*'), r"\1: "),
     (re.compile(r"<class '([^']+)'>"), r"\1"),
+    (re.compile(r"expected one argument"), "expected a value; write one that begins with - as --option=value"),
     (re.compile(r"Expected an? (typing\.Literal)?(.+?)\. Got value: ", re.S), r"must be \2, not "),
     (re.compile(r"\s+"), " "),
 )
 """jsonargparse's messages in one line each."""
+_REQUIRED = re.compile(r"arguments are required: (.+)")
 _UNKNOWN = (
     re.compile(r"unrecognized arguments: (--[^\s=]+)"),
     re.compile(r"does not accept (?:nested key|option) '([^']+)'"),
@@ -38,7 +40,7 @@ class UsageError(RecblrError):
 def new_parser(prog: str, summary: str) -> ArgumentParser:
     """A parser that raises instead of exiting, with --config and --print_config."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog=prog, description=summary, exit_on_error=False)
+    parser = ArgumentParser(prog=prog, description=summary, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of options; those given beside it win.")
     return parser
 
@@ -51,25 +53,26 @@ def add_options(
     short: Mapping[str, str] | None = None,
     skip: Collection[str] = (),
 ) -> None:
-    """One argument for each field of a dataclass; a field without a default must be given."""
+    """One argument for each field of a dataclass; a field without a default must be given.
+
+    A field that is a dataclass itself becomes --field.inner for each of its own.
+    """
     hints, help_of = get_type_hints(options), _help(options)
-    for field in dataclasses.fields(options):
+    for field in sorted(dataclasses.fields(options), key=lambda one: "required" not in _default(one)):
         if field.name in skip:
             continue
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        word = field.name.replace("_", "-")
+        hint: Any = hints[field.name]
         about: dict[str, Any] = {"help": help_of.get(field.name, "")}
-        if hints[field.name] is bool and field.default is False:
-            parser.add_argument(f"--{word}", action="store_true", **about)
-            continue
-        about["type"] = hints[field.name]
-        if not required:
-            about["default"] = field.default
-        if field.name in positional:
-            parser.add_argument(field.name, **about)
+        if dataclasses.is_dataclass(hint):
+            parser.add_class_arguments(hint, field.name)
+        elif hint is bool and field.default is False:
+            parser.add_argument(_flag(field.name), action="store_true", **about)
+        elif field.name in positional:
+            parser.add_argument(field.name, type=hint, **about)
         else:
             letter = (short or {}).get(field.name)
-            parser.add_argument(*([letter] if letter else []), f"--{word}", required=required, **about)
+            flags = [letter, _flag(field.name)] if letter else [_flag(field.name)]
+            parser.add_argument(*flags, type=_Names() if hint == tuple[str, ...] else hint, **about, **_default(field))
 
 
 def add_group(
@@ -98,20 +101,41 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
         raise UsageError(_one_line(str(error), known)) from error
 
 
-def values_of(namespace: Namespace, options: type) -> dict[str, Any]:
-    """The fields of a dataclass in a namespace."""
-    return {field.name: namespace[field.name] for field in dataclasses.fields(options) if field.name in namespace}
+def options_of(namespace: Namespace, options: type) -> Any:
+    """An instance of the options dataclass; its own checks may raise a ConfigError."""
+    hints, values = get_type_hints(options), {}
+    for field in dataclasses.fields(options):
+        if field.name in namespace:
+            value = namespace[field.name]
+            nested = dataclasses.is_dataclass(hints[field.name])
+            values[field.name] = hints[field.name](**value.as_dict()) if nested else value
+    return options(**values)
 
 
-def nearest(word: str, known: Collection[str]) -> str:
-    """`` (did you mean 'x'?)``, or nothing where no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    if field.default_factory is not dataclasses.MISSING:
+        return {"default": field.default_factory()}
+    return {"required": True} if field.default is dataclasses.MISSING else {"default": field.default}
+
+
+class _Names:
+    """A type for arguments: ``a,b`` on the command line, a list in YAML."""
+
+    def __call__(self, value: str | Sequence[str]) -> tuple[str, ...]:
+        return tuple(part.strip() for part in value.strip("[]").split(",")) if isinstance(value, str) else tuple(value)
+
+    def __repr__(self) -> str:
+        return "names with commas between"
 
 
 def _help(options: type) -> dict[str, str]:
-    parsed = docstring_parser.parse_from_object(options)
-    return {one.arg_name: " ".join((one.description or "").split()) for one in parsed.params}
+    """Field -> the docstring under it, in the class or the one it inherits the field from."""
+    parsed = [one for cls in reversed(options.__mro__[:-1]) for one in docstring_parser.parse_from_object(cls).params]
+    return {one.arg_name: " ".join((one.description or "").split()) for one in parsed}
 
 
 def _spelled(argument: str, known: Sequence[str]) -> str:
@@ -130,6 +154,10 @@ def _one_line(message: str, known: Sequence[str]) -> str:
             word = found.group(1)
             options = known if word.startswith("--") else {option.lstrip("-").split(".")[-1] for option in known}
             return _reworded(message) + nearest(word, options)
+    missing = _REQUIRED.search(message)
+    if missing:
+        words = [f"--{word}" if f"--{word}" in known else word for word in missing.group(1).split(", ")]
+        return f"{', '.join(words)} must be given"
     return _reworded(message)
 
 

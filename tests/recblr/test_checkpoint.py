@@ -20,7 +20,7 @@ import yaml
 
 import recblr
 from recblr.backbones import REGISTRY, SequentialBackbone, backbone, make_config
-from recblr.checkpoint import load_run, save_run
+from recblr.checkpoint import check_place, load_run, save_run
 from recblr.data.log import Catalog, InteractionLog
 from recblr.errors import CheckpointError
 from recblr.runs import FILES
@@ -250,7 +250,7 @@ def test_a_missing_file_is_named(tmp_path: Path, file: str) -> None:
     refused(folder, f"{file} is missing", "copy the whole folder again")
 
 
-@pytest.mark.parametrize("text", ["a: [1", "\x00", "- 1", "", "{" * 3000, "a: !!python/object/apply:os.getcwd []"])
+@pytest.mark.parametrize("text", ["a: [1", "\x00", "- 1", "", "{" * 300, "a: !!python/object/apply:os.getcwd []"])
 def test_unreadable_yaml_is_refused(tmp_path: Path, text: str) -> None:
     folder = saved(tmp_path / "run")
     (folder / "config.yaml").write_text(text)
@@ -413,3 +413,16 @@ def test_a_column_that_takes_a_reserved_name_is_refused(tmp_path: Path) -> None:
 def test_metrics_are_json_that_anything_can_read(tmp_path: Path) -> None:
     folder = saved(tmp_path / "run")
     assert json.loads((folder / "metrics.json").read_text()) == {"test": {"ndcg@10": 0.25}}
+
+
+def test_every_file_of_a_run_can_be_read_by_the_same_people(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "run")
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
+
+
+def test_a_place_where_nothing_can_be_made_is_refused_before_a_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot be made"):
+        check_place(tmp_path / "file" / "run")
+    check_place(tmp_path / "new" / "run")
+    assert not (tmp_path / "new").exists()
