@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from recblr.data.catalogs import build_catalog
 from recblr.data.columns import Columns
-from recblr.data.core import CoreMode, k_core
+from recblr.data.core import CoreMode, count, k_core
 from recblr.data.log import InteractionLog
 from recblr.data.raw import Ids, RawEvents
 from recblr.data.report import LoadReport, time_notes
@@ -61,6 +61,7 @@ def assemble(raw: RawEvents, how: Assembly) -> tuple[InteractionLog, LoadReport]
     user_names, user_ranks = _ranked(raw.users)
     item_names, item_ranks = _ranked(raw.items)
     events = _sorted(user_ranks[raw.users.codes], item_ranks[raw.items.codes], raw.moments)
+    raw = raw.without_events()  # a third of the memory at the peak
     fate = _drop(events, raw, how, len(user_names), len(item_names))
     times, time_text = _seconds(events, raw, how)
     ties = _tie_share(events) if raw.has_times else 0.0
@@ -106,7 +107,7 @@ def _drop(events: _Events, raw: RawEvents, how: Assembly, n_users: int, n_items:
 
 def _ranked(ids: Ids) -> tuple[NDArray[np.str_], NDArray[np.int32]]:
     """(external ids in use, sorted: by number when all are whole numbers, else as text; [n] rank of each code)."""
-    used = np.flatnonzero(np.bincount(ids.codes, minlength=len(ids.names)))
+    used = np.flatnonzero(count(ids.codes, len(ids.names)))
     names = ids.names[used]
     whole = bool(np.char.isdecimal(names).all()) and names.dtype.itemsize <= 18 * 4
     order = np.lexsort((names, names.astype(np.int64))) if whole else np.argsort(names, kind="stable")
@@ -133,7 +134,7 @@ def _repeats(events: _Events) -> NDArray[np.bool_]:
     """[N] whether an event has the user, moment and item of an earlier one. Only runs of ties are sorted again."""
     same = _same_moment(events)
     tied = np.flatnonzero(same | np.append(same[1:], False))
-    run = np.cumsum(~same)[tied]
+    run = np.cumsum(~same[tied])  # a run of ties starts with the one event that is not tied to the one before it
     order = np.lexsort((events.items[tied], run))
     tied, run = tied[order], run[order]
     again = (run[1:] == run[:-1]) & (events.items[tied[1:]] == events.items[tied[:-1]])
@@ -164,19 +165,19 @@ def _seconds(events: _Events, raw: RawEvents, how: Assembly) -> tuple[NDArray[np
 
 def _grouped(users: NDArray[np.int32], names: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
     """(offsets [U+1], external ids [U]) of the users that still have an event."""
-    counts = np.bincount(users, minlength=len(names))
+    counts = count(users, len(names))
     present = counts > 0
     return np.concatenate([[0], np.cumsum(counts[present])]).astype(np.int64), names[present]
 
 
 def _renumbered(items: NDArray[np.int32], names: NDArray[np.str_]) -> tuple[NDArray[np.int32], NDArray[np.str_]]:
     """(internal ids [N] from 1, external ids of the items that still have an event, in the same order)."""
-    present = np.bincount(items, minlength=len(names)) > 0
+    present = count(items, len(names)) > 0
     return np.cumsum(present, dtype=np.int32)[items], names[present]
 
 
 def _distinct(codes: NDArray[np.int32]) -> int:
-    return int(np.count_nonzero(np.bincount(codes)))
+    return int(np.count_nonzero(count(codes, int(codes.max(initial=-1)) + 1)))
 
 
 def _report(

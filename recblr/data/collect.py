@@ -25,28 +25,29 @@ _COMPACT_WORDS = 1 << 20
 class IdColumn:
     """A growing column of ids. Distinct ids are kept once; each event costs four bytes."""
 
-    _chunks: list[pa.DictionaryArray] = field(default_factory=list)
+    _codes: list[NDArray[np.int32]] = field(default_factory=list)
+    _words: pa.StringArray | None = None
+    _loose: list[pa.DictionaryArray] = field(default_factory=list)
     _loose_words: int = 0
-    _shared_words: int = 0
 
     def add(self, cells: pa.DictionaryArray) -> None:
-        self._chunks.append(cells)
+        self._loose.append(cells)
         self._loose_words += len(cells.dictionary)
-        # Doubling: unifying the dictionaries costs their size, so it waits until they have doubled.
-        if self._loose_words > max(_COMPACT_WORDS, self._shared_words):
-            self._unify()
+        # Doubling: joining the vocabularies costs their size, so it waits until they have doubled.
+        if self._loose_words > max(_COMPACT_WORDS, 0 if self._words is None else len(self._words)):
+            self._join()
 
     def finish(self, source: str) -> Ids:
         """Ids without surrounding blanks. Errors: DataError when the distinct ids alone would not fit in memory."""
-        if not self._chunks:
+        self._join()
+        if self._words is None:
             return Ids(codes=np.zeros(0, np.int32), names=np.zeros(0, np.str_))
-        words = self._unify()
-        codes = np.concatenate([chunk.indices.to_numpy() for chunk in self._chunks]).astype(np.int32, copy=False)
-        self._chunks = []
+        parts, words = self._codes, self._words
+        self._codes = []
         tidy = pc.utf8_trim_whitespace(words)
         if not tidy.equals(words):
             merged = tidy.dictionary_encode()
-            codes, tidy = merged.indices.to_numpy()[codes], merged.dictionary
+            parts, tidy = [merged.indices.to_numpy()[part] for part in parts], merged.dictionary
         longest = pc.max(pc.utf8_length(tidy)).as_py() or 1
         require_memory(
             len(tidy) * (4 * longest + 100),
@@ -54,13 +55,21 @@ class IdColumn:
             what=f"{len(tidy):,} ids of up to {longest} letters",
             way_out=_WAY_OUT,
         )
-        return Ids(codes=codes, names=tidy.to_numpy(zero_copy_only=False).astype(np.str_))
+        return Ids(codes=np.concatenate(parts), names=tidy.to_numpy(zero_copy_only=False).astype(np.str_))
 
-    def _unify(self) -> pa.StringArray:
-        self._chunks = pa.chunked_array(self._chunks).unify_dictionaries().chunks
-        words = self._chunks[0].dictionary
-        self._loose_words, self._shared_words = 0, len(words)
-        return words
+    def _join(self) -> None:
+        """Give the loose chunks codes of the one vocabulary. Words keep their codes, so earlier codes stay valid."""
+        if not self._loose:
+            return
+        known = self._words if self._words is not None else pa.array([], pa.string())
+        first = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), known)
+        chunks = pa.chunked_array([first, *self._loose]).unify_dictionaries().chunks
+        self._words = chunks[0].dictionary
+        if not self._words.slice(0, len(known)).equals(known):
+            raise AssertionError("joining vocabularies moved a word")
+        # Copies: Arrow's own memory is then free for the next block.
+        self._codes += [chunk.indices.to_numpy().astype(np.int32) for chunk in chunks[1:]]
+        self._loose, self._loose_words = [], 0
 
 
 @dataclass
@@ -128,6 +137,7 @@ def collect_events(
     _check_memory(collector)
     for batch in table.batches(list(dict.fromkeys(columns.used().values()))):
         collector.add(batch)
+        pa.default_memory_pool().release_unused()  # else Arrow holds on to several blocks
         _check_memory(collector)
     _check_some_usable(collector)
     items = collector.items.finish(table.name)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from recblr.errors import ConfigError
 
+_SLICE = 1 << 24
 CoreMode = Literal["iterative", "one-pass"]
 
 
@@ -28,13 +29,20 @@ def k_core(
     keep = np.ones(len(users), dtype=bool)
     if k <= 1 or len(users) == 0:
         return keep
-    alive = np.arange(len(users))
+    n_users, n_items = int(users.max()) + 1, int(items.max()) + 1
+    left = len(users)
     while True:
-        kept_users, kept_items = users[alive], items[alive]
-        enough = (np.bincount(kept_users) >= k)[kept_users] & (np.bincount(kept_items) >= k)[kept_items]
-        alive = alive[enough]
-        if enough.all() or mode == "one-pass" or len(alive) == 0:
-            break
-    keep[:] = False
-    keep[alive] = True
-    return keep
+        user_stays, item_stays = count(users[keep], n_users) >= k, count(items[keep], n_items) >= k
+        keep &= user_stays[users]
+        keep &= item_stays[items]
+        before, left = left, int(np.count_nonzero(keep))
+        if mode == "one-pass" or left in (0, before):
+            return keep
+
+
+def count(codes: NDArray[np.int32], n: int) -> NDArray[np.int64]:
+    """[n] how often each code occurs. In slices, because numpy's own count first copies its input to int64."""
+    total = np.zeros(n, dtype=np.int64)
+    for start in range(0, len(codes), _SLICE):
+        total += np.bincount(codes[start : start + _SLICE], minlength=n)
+    return total

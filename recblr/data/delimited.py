@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -79,9 +79,6 @@ class DelimitedFile:
         return split_lines(lines, self.delimiter, self.quoting)
 
     def _parse(self, block: Block, use: Sequence[str]) -> Batch:
-        data, delimiter = block.data, self.delimiter
-        if len(delimiter) > 1:
-            data, delimiter = data.replace(delimiter.encode(), _SEPARATOR.encode()), _SEPARATOR
         wanted = {name: f"c{self.column_names.index(name)}" for name in use}
         ragged: list[tuple[int, str]] = []
 
@@ -90,35 +87,41 @@ class DelimitedFile:
             return "skip"
 
         try:
-            table = arrow_csv.read_csv(
-                pa.BufferReader(data),
-                read_options=arrow_csv.ReadOptions(
-                    # One thread, one block: the parser then knows the number of a ragged row.
-                    use_threads=False,
-                    block_size=len(data) + 1,
-                    column_names=[f"c{position}" for position in range(len(self.column_names))],
-                ),
-                parse_options=arrow_csv.ParseOptions(
-                    delimiter=delimiter,
-                    quote_char='"' if self.quoting else False,
-                    newlines_in_values=self.quoting,
-                    invalid_row_handler=note,
-                ),
-                convert_options=arrow_csv.ConvertOptions(
-                    include_columns=list(wanted.values()),
-                    column_types={column: pa.dictionary(pa.int32(), pa.string()) for column in wanted.values()},
-                    strings_can_be_null=False,
-                ),
-            )
+            table = self._parse_cells(block.data, list(wanted.values()), note)
         except pa.ArrowInvalid as error:
             raise not_utf8(self.name, block) from error
-        columns = {name: _one_chunk(table.column(column)) for name, column in wanted.items()}
         lines = _RecordLines(block, self.quoting)
         return Batch(
-            columns=columns,
+            columns={name: _one_chunk(table.column(column)) for name, column in wanted.items()},
             n_rows=table.num_rows,
             place=lambda record: f"{self.name}:{lines[record]}",
             ragged=tuple(ragged),
+        )
+
+    def _parse_cells(self, data: bytes, columns: list[str], on_ragged: Callable[[Any], str]) -> pa.Table:
+        """Cells as text; column number 3 is called c3, so that names may repeat."""
+        delimiter = self.delimiter
+        if len(delimiter) > 1:
+            data, delimiter = data.replace(delimiter.encode(), _SEPARATOR.encode()), _SEPARATOR
+        return arrow_csv.read_csv(
+            pa.BufferReader(data),
+            read_options=arrow_csv.ReadOptions(
+                # One thread, one block: the parser then knows the number of a ragged row.
+                use_threads=False,
+                block_size=len(data) + 1,
+                column_names=[f"c{position}" for position in range(len(self.column_names))],
+            ),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=delimiter,
+                quote_char='"' if self.quoting else False,
+                newlines_in_values=self.quoting,
+                invalid_row_handler=on_ragged,
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                include_columns=columns,
+                column_types=dict.fromkeys(columns, pa.string()),
+                strings_can_be_null=False,
+            ),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,3 +60,8 @@ class RawEvents:
     item_table: ItemTable | None = None
     notes: tuple[str, ...] = ()
     """What else a reader should know."""
+
+    def without_events(self) -> RawEvents:
+        """Everything but the arrays over events."""
+        none = Ids(codes=np.zeros(0, np.int32), names=np.zeros(0, np.str_))
+        return replace(self, users=none, items=none, moments=None)

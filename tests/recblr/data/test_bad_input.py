@@ -289,7 +289,7 @@ def test_a_sparse_file_of_three_gigabytes_is_refused_at_once(tmp_path: Path, mon
         file.write(b"user,item,time\n" + b"12345,678,1577872801\n" * 5000)
         file.truncate(3 << 30)
     monkeypatch.setattr(memory, "available_memory", lambda: 4 << 30)
-    with pytest.raises(DataError, match=r"about 15\d,\d{3},\d{3} events need about 8\.\d GB of memory and 4\.3 GB"):
+    with pytest.raises(DataError, match=r"about 15\d,\d{3},\d{3} events need about 11\.\d GB of memory and 4\.3 GB"):
         read_log(path)
 
 

@@ -142,6 +142,15 @@ def test_a_recbole_log_without_times_keeps_its_order_field(write):
     assert report.duplicates is None
 
 
+def test_a_position_that_is_no_number_drops_its_row_and_names_the_line(write):
+    path = write("toy.inter", "user_id:token\titem_id:token\torder:float\n1\ta\t0\n1\tb\tlast\n1\tc\t\n")
+    _, report = read_log(path)
+    assert [str(bad) for bad in report.bad_rows] == [
+        "toy.inter:3: the position 'last' is not a number",
+        "toy.inter:4: the position is missing",
+    ]
+
+
 def test_a_recbole_header_without_types_is_refused_with_the_line(write):
     path = write("toy.inter", "user_id\titem_id\n1\ta\n")
     with pytest.raises(DataError, match=r"toy\.inter, line 1: 'user_id' is not a RecBole field: write 'name:type'"):
