@@ -96,7 +96,7 @@ def _drop(events: _Events, raw: RawEvents, how: Assembly, n_users: int, n_items:
     if not keep.all():
         events.take(keep)
     if len(events.users) == 0:
-        raise DataError(f"{raw.sources[0]}: no event is left in the {how.k_core}-core: lower k_core (--k_core)")
+        raise DataError(f"{raw.sources[0]}: no event is left in the {how.k_core}-core: lower k_core (--k-core)")
     return _Fate(
         duplicates=None if repeated is None else int(repeated.sum()),
         users_under_core=n_users - _distinct(events.users),

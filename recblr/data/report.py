@@ -154,5 +154,5 @@ def time_notes(first_time: int, last_time: int) -> tuple[str, ...]:
         return ()
     return (
         f"the times run from {days[0]} to {days[1]}, outside 1971-2100: is this the time column, and its unit right? "
-        "(--columns.time NAME, --time_unit s|ms|us|ns)",
+        "(--columns.time NAME, --time-unit s|ms|us|ns)",
     )

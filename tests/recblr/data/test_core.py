@@ -51,5 +51,5 @@ def test_dropping_an_item_can_bring_a_user_under_the_core():
 
 
 def test_a_log_without_a_core_is_refused_with_the_way_out(write):
-    with pytest.raises(DataError, match=r"log\.csv: no event is left in the 5-core: lower k_core \(--k_core\)"):
+    with pytest.raises(DataError, match=r"log\.csv: no event is left in the 5-core: lower k_core \(--k-core\)"):
         read_log(write("log.csv", "user,item\n1,a\n2,b\n"), k_core=5)
