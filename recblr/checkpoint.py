@@ -30,9 +30,7 @@ import pyarrow
 import pyarrow.parquet
 import torch
 import yaml
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from recblr.backbones import SequentialBackbone, backbone
 from recblr.backbones.base import BackboneConfig
@@ -57,6 +55,7 @@ from recblr.runs import (
 )
 from recblr.typed import Mismatch, typed
 from recblr.version import VERSION
+from recblr.weights import portable_tensors, read_weights
 
 __all__ = [
     "SAMPLE_ROOT",
@@ -108,8 +107,7 @@ def save_run(
     folder = Path(folder)
     check_place(folder)
     _check_before_saving(model, catalog, data)
-    tensors = {name: _portable(tensor) for name, tensor in _unique_tensors(model).items()}
-    _check_finite(tensors, "the model")
+    tensors = portable_tensors(model)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = _beside(folder, ".tmp")
     try:
@@ -135,7 +133,7 @@ def load_run(folder: str | Path) -> Run:
     for name in (WEIGHTS, ITEMS):
         _check_sha(folder / name, config["sha256"])
     catalog = _read_items(folder / ITEMS, model_config.n_items, config["catalog"])
-    model = _read_weights(folder / WEIGHTS, backbone(config["backbone"]), model_config)
+    model = read_weights(folder / WEIGHTS, backbone(config["backbone"]), model_config)
     return Run(
         folder=folder,
         name=run_name(folder),
@@ -336,75 +334,3 @@ def _read_items(path: Path, n_items: int, recorded: Mapping[str, Any]) -> Catalo
     if recorded.get("fingerprint") != catalog.fingerprint:
         raise CheckpointError(f"{path}: the ids differ from catalog.fingerprint in {CONFIG}: this is another catalogue")
     return catalog
-
-
-def _read_weights(path: Path, cls: type[SequentialBackbone], config: BackboneConfig) -> SequentialBackbone:
-    """Build the model and fill it. Shapes are compared on a model without memory, before any is taken for it."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-            _check_shapes(path, shapes, cls, config)
-            tensors = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is no complete safetensors file: copy the run folder again") from error
-    _check_finite(tensors, str(path))
-    with torch.random.fork_rng(devices=[]):  # loading leaves the caller's random numbers alone
-        model = cls(config)
-    for name, tensor in _unique_tensors(model).items():
-        if tensors[name].dtype != tensor.dtype:
-            raise CheckpointError(f"{path}: tensor {name!r} is {tensors[name].dtype}, it must be {tensor.dtype}")
-    try:
-        model.load_state_dict(tensors, strict=False)  # the names were compared; tied tensors are stored once
-    except (CheckpointError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    return model.eval().requires_grad_(False)
-
-
-def _check_shapes(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], cls: type[SequentialBackbone], config: BackboneConfig
-) -> None:
-    if cls.learns and config.n_layers > len(shapes):
-        raise CheckpointError(
-            f"{path} holds {len(shapes)} tensors, too few for model.n_layers {config.n_layers} in {CONFIG}: "
-            "copy the whole run folder again"
-        )
-    try:
-        with torch.device("meta"):
-            wanted = {name: tuple(tensor.shape) for name, tensor in _unique_tensors(cls(config)).items()}
-    except (RuntimeError, OverflowError, TypeError) as error:  # torch's answers to sizes it cannot count
-        why = str(error).splitlines()[0]
-        raise CheckpointError(f"{path.parent / CONFIG}: no model can be built from these settings: {why}") from error
-    for name in sorted(wanted.keys() | shapes.keys()):
-        if not _fits(shapes.get(name), wanted.get(name)):
-            raise CheckpointError(
-                f"{path}: tensor {name!r} is {shapes.get(name, 'missing')}, the settings in {CONFIG} "
-                f"ask for {wanted.get(name, 'none of that name')}: copy the whole run folder again"
-            )
-
-
-def _fits(shape: tuple[int, ...] | None, wanted: tuple[int, ...] | None) -> bool:
-    """Equal, where an axis that a new model leaves empty (a table of counts) may have any length."""
-    if shape is None or wanted is None or len(shape) != len(wanted):
-        return False
-    return all(length in (found, 0) for found, length in zip(shape, wanted, strict=True))
-
-
-def _unique_tensors(model: SequentialBackbone) -> dict[str, Tensor]:
-    """Parameters and saved buffers by name; of tied ones, the first name."""
-    unique: dict[int, str] = {}
-    state: dict[str, Tensor] = model.state_dict(keep_vars=True)
-    for name, tensor in state.items():
-        unique.setdefault(id(tensor), name)
-    return {name: state[name] for name in unique.values()}
-
-
-def _portable(tensor: Tensor) -> Tensor:
-    tensor = tensor.detach().cpu().contiguous()
-    return tensor.float() if tensor.is_floating_point() else tensor  # bfloat16 and float64 are ways of training
-
-
-def _check_finite(tensors: Mapping[str, Tensor], place: str) -> None:
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{place}: tensor {name!r} holds NaN or infinity: train anew, at a lower rate")

@@ -66,8 +66,6 @@ def test_ten_thousand_events_are_read_from_the_end(cli, run_folder: Path) -> Non
     [
         (["--history", ""], "the history is empty"),
         (["--history", "a,b"], "none of the 2 ids"),
-        (["--history", HISTORY, "-k", "0"], "k is 0"),
-        (["--history", HISTORY, "-k", "many"], "k: must be int, not many"),
         (["--history", HISTORY, "--times", "1,2"], "4 events and 2 times"),
         (["--history", HISTORY, "--times", "1,2,3,x"], "times[3] is 'x'"),
         (["--history", HISTORY, "--times", "1,2,3,2.5"], "times[3] is '2.5'"),
@@ -79,9 +77,12 @@ def test_ten_thousand_events_are_read_from_the_end(cli, run_folder: Path) -> Non
 def test_a_history_that_cannot_be_read_is_one_clear_line(
     cli, run_folder: Path, name: str, extra: list[str], words: str
 ) -> None:
-    if name == "trace" and "-k" in extra:
-        pytest.skip("trace has no k")
     cli.refused([name, run_folder, *extra], words)
+
+
+def test_k_that_is_no_positive_number_is_one_clear_line(cli, run_folder: Path) -> None:
+    cli.refused(["recommend", run_folder, "--history", HISTORY, "-k", "0"], "k is 0")
+    cli.refused(["recommend", run_folder, "--history", HISTORY, "-k", "many"], "k: must be int, not many")
 
 
 def test_times_before_1970_can_be_given(cli, run_folder: Path) -> None:
