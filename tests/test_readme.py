@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recblr.cli import COMMANDS, command
+from recblr.cli import COMMANDS, find_command
 from recblr.errors import RecblrError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,7 +89,7 @@ def test_every_line_for_the_command_line_is_understood(document: str) -> None:
         words = shlex.split(line, comments=True)
         if words[:1] == ["recblr"]:
             try:
-                command(words[1]).parse(f"recblr {words[1]}", words[2:])
+                find_command(words[1]).parse(f"recblr {words[1]}", words[2:])
             except (SystemExit, RecblrError) as error:
                 pytest.fail(f"{document}: {line}\n{error}")
 
