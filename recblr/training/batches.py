@@ -32,12 +32,15 @@ class TrainingBatch:
     """[B, T] events to read."""
     targets: Tensor
     """int64 [B, T] next event of each, 0 where nothing is trained."""
+    weights: Tensor
+    """float32 [B, T] weight of each target, at most 1."""
 
     def to(self, device: torch.device) -> TrainingBatch:
         inputs = Batch(
             items=self.inputs.items.to(device, non_blocking=True), times=self.inputs.times.to(device, non_blocking=True)
         )
-        return TrainingBatch(inputs=inputs, targets=self.targets.to(device, non_blocking=True))
+        targets, weights = (part.to(device, non_blocking=True) for part in (self.targets, self.weights))
+        return TrainingBatch(inputs=inputs, targets=targets, weights=weights)
 
 
 def windows(
@@ -68,19 +71,6 @@ def prefixes(log: InteractionLog, split: Split, max_len: int) -> tuple[NDArray[n
     return np.maximum(begin[owner], ends - 1 - max_len), ends
 
 
-def _gather(log: InteractionLog, starts: NDArray[np.int64], ends: NDArray[np.int64], last_only: bool) -> TrainingBatch:
-    lengths = ends - starts - 1
-    columns = np.arange(lengths.max())
-    inside = columns < lengths[:, None]  # [B, T]
-    index = np.where(inside, starts[:, None] + columns, 0)
-    items = np.where(inside, log.items[index], 0).astype(np.int64)
-    times = np.where(inside, log.times[index], 0)
-    trained = inside & (columns == lengths[:, None] - 1) if last_only else inside
-    targets = np.where(trained, log.items[np.where(inside, index + 1, 0)], 0).astype(np.int64)
-    inputs = Batch(items=torch.from_numpy(items), times=torch.from_numpy(times))
-    return TrainingBatch(inputs=inputs, targets=torch.from_numpy(targets))
-
-
 def epoch_order(lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     """Rows of each batch: shuffled, sorted by length within buckets, batches shuffled again."""
     order = rng.permutation(len(lengths))
@@ -96,10 +86,19 @@ class EpochBatches:
     """The batches of one epoch, decided by (seed, epoch) alone."""
 
     def __init__(
-        self, log: InteractionLog, split: Split, *, objective: str, max_len: int, batch_size: int, seed: int, epoch: int
+        self,
+        log: InteractionLog,
+        split: Split,
+        *,
+        objective: str,
+        max_len: int,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        recency: int = 0,
     ) -> None:
         rng = np.random.default_rng([seed, epoch])
-        self.log, self.last_only = log, objective == "last"
+        self.log, self.split, self.last_only, self.recency = log, split, objective == "last", recency
         cut = prefixes(log, split, max_len) if self.last_only else windows(log, split, max_len, rng)
         self.starts, self.ends = cut
         self.batches = epoch_order(self.ends - self.starts, batch_size, rng)
@@ -110,4 +109,28 @@ class EpochBatches:
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         for rows in self.batches:
-            yield _gather(self.log, self.starts[rows], self.ends[rows], self.last_only)
+            yield self._gather(self.starts[rows], self.ends[rows])
+
+    def _gather(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> TrainingBatch:
+        log, lengths = self.log, ends - starts - 1
+        columns = np.arange(lengths.max())
+        inside = columns < lengths[:, None]  # [B, T]
+        index = np.where(inside, starts[:, None] + columns, 0)
+        items = np.where(inside, log.items[index], 0).astype(np.int64)
+        times = np.where(inside, log.times[index], 0)
+        trained = inside & (columns == lengths[:, None] - 1) if self.last_only else inside
+        targets = np.where(trained, log.items[np.where(inside, index + 1, 0)], 0).astype(np.int64)
+        return TrainingBatch(
+            inputs=Batch(items=torch.from_numpy(items), times=torch.from_numpy(times)),
+            targets=torch.from_numpy(targets),
+            weights=torch.from_numpy(self._weights(starts, index)),
+        )
+
+    def _weights(self, starts: NDArray[np.int64], index: NDArray[np.int64]) -> NDArray[np.float32]:
+        """[B, T] 0.5 ** (age / recency), with age the events from the target to the user's last training event."""
+        if self.recency == 0:
+            return np.ones(index.shape, dtype=np.float32)
+        user = np.searchsorted(self.log.offsets, starts, side="right") - 1
+        age = np.maximum(self.split.train_end[user][:, None] - 2 - index, 0)
+        weights: NDArray[np.float32] = np.exp2(-age / self.recency).astype(np.float32)
+        return weights

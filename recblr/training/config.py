@@ -32,6 +32,10 @@ class TrainConfig:
     """Largest norm of the gradient; 0 switches clipping off."""
     label_smoothing: float = 0.0
     """Share of the target's probability spread over all items."""
+    item_dropout: float = 0.0
+    """Share of the events read whose embedding is zeroed, as if the item were unknown."""
+    recency: int = 0
+    """Half-life in events of a target's weight, counted back from the user's last one; 0 weighs all alike."""
     average: float = 0.0
     """Decay of the exponential moving average of the weights that is evaluated and saved; 0 keeps the last weights."""
     protocol: str = "lrurec"
@@ -54,10 +58,10 @@ class TrainConfig:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}: it must be positive")
-        for name in ("weight_decay", "clip", "patience", "eval_users"):
+        for name in ("weight_decay", "clip", "recency", "patience", "eval_users"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}: it must not be negative")
-        for name in ("warmup", "label_smoothing", "average"):
+        for name in ("warmup", "label_smoothing", "item_dropout", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}: it must lie in [0, 1)")
         for name, choices in (

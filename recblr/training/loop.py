@@ -103,7 +103,7 @@ class Trainer:
         config = self.config
         return EpochBatches(
             self.log, self.split, objective=config.objective, max_len=self.model.config.max_len,
-            batch_size=config.batch_size, seed=config.seed, epoch=epoch,
+            batch_size=config.batch_size, seed=config.seed, epoch=epoch, recency=config.recency,
         )  # fmt: skip
 
     def _rate(self, step: int, total: int) -> float:
@@ -116,16 +116,28 @@ class Trainer:
         share = (step - warm) / max(total - warm, 1)
         return self.config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
 
+    def _hidden(self, batch: TrainingBatch) -> Tensor:
+        embeddings = self.model.embed(batch.inputs.items)
+        if self.config.item_dropout:
+            kept = torch.rand(batch.targets.shape, device=self.device) >= self.config.item_dropout
+            embeddings = embeddings * kept.unsqueeze(-1)
+        return self.model.encode(embeddings, batch.inputs.mask, batch.inputs.times)
+
     def loss(self, batch: TrainingBatch) -> Tensor:
         """Mean cross-entropy of the batch's targets; hidden states without a target are dropped before the logits."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            hidden = self.model(batch.inputs)  # [B, T, d]
+            hidden = self._hidden(batch)  # [B, T, d]
         wanted = batch.targets > 0
         weight, bias = self.model.output_embedding()
         return cross_entropy(
-            hidden[wanted], weight, bias, batch.targets[wanted],
-            pad_class=getattr(self.model, "pad_class", False), label_smoothing=self.config.label_smoothing,
-        )  # fmt: skip
+            hidden[wanted],
+            weight,
+            bias,
+            batch.targets[wanted],
+            weights=batch.weights[wanted],
+            pad_class=getattr(self.model, "pad_class", False),
+            label_smoothing=self.config.label_smoothing,
+        )
 
     def _step(self, batch: TrainingBatch, total: int) -> float:
         for group in self.optimizer.param_groups:

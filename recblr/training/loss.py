@@ -2,7 +2,7 @@
 
     N targets, d model width, V classes
 
-    loss = mean_n [ logsumexp_v(h_n w_v + c_v) - (h_n w_y + c_y) ]
+    loss = sum_n s_n [ logsumexp_v(h_n w_v + c_v) - (h_n w_y + c_y) ],  the shares s sum to 1
 
 The [N, V] logits of a batch would be written, read and differentiated through memory several times. Here a chunk
 that fits the cache becomes logits, probabilities and both gradients before the next one starts; nothing of size N x V
@@ -27,7 +27,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, smoothing: float
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        shares: Tensor,
+        smoothing: float,
     ) -> Tensor:
         n, classes = len(hidden), len(weight)
         budget = _CHUNK_BYTES if hidden.device.type == "cpu" else _CHUNK_BYTES_GPU
@@ -37,25 +43,25 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         d_bias = None if bias is None else torch.zeros_like(bias)
         total = hidden.new_zeros((), dtype=torch.float64)
         for at in range(0, n, rows):
-            h, y = hidden[at : at + rows].float(), targets[at : at + rows, None]
+            h, y, share = hidden[at : at + rows].float(), targets[at : at + rows, None], shares[at : at + rows, None]
             z = h @ wide.T if bias is None else torch.addmm(bias, h, wide.T)  # [rows, V]
             chosen = z.gather(1, y)
             if smoothing:
                 chosen = (1 - smoothing) * chosen + smoothing * z.mean(1, keepdim=True)
             top = z.amax(1, keepdim=True)
             mass = z.sub_(top).exp_().sum(1, keepdim=True)
-            total += (mass.log() + top - chosen).sum()
-            z.mul_(1 / (mass * n))
+            total += (share * (mass.log() + top - chosen)).sum()
+            z.mul_(share / mass)
             if smoothing:
-                z.sub_(smoothing / (classes * n))
-            z.scatter_add_(1, y, torch.full_like(mass, (smoothing - 1) / n))
+                z.sub_(share * (smoothing / classes))
+            z.scatter_add_(1, y, share * (smoothing - 1))
             torch.mm(z, wide, out=d_hidden[at : at + rows])
             d_weight.addmm_(z.T, h)
             if d_bias is not None:
                 d_bias += z.sum(0)
         ctx.save_for_backward(d_hidden, d_weight, d_bias)
         ctx.dtypes = hidden.dtype, weight.dtype
-        return (total / n).to(torch.float32)
+        return total.to(torch.float32)
 
     @staticmethod
     @once_differentiable
@@ -67,6 +73,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             None if d_bias is None else g * d_bias,
             None,
             None,
+            None,
         )
 
 
@@ -76,11 +83,15 @@ def cross_entropy(
     bias: Float[Tensor, " V"] | None,
     targets: Int[Tensor, " N"],
     *,
+    weights: Float[Tensor, " N"] | None = None,
     pad_class: bool = False,
     label_smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Mean loss of `targets` (internal ids, 1..V-1); without `pad_class`, row 0 is no class."""
+    """Mean loss of `targets` (internal ids, 1..V-1), weighted; without `pad_class`, row 0 is no class."""
     if not pad_class:
         weight, bias, targets = weight[1:], None if bias is None else bias[1:], targets - 1
-    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, bias, targets, label_smoothing)  # type: ignore[no-untyped-call]
+    if weights is None:
+        weights = torch.ones(len(targets), device=hidden.device)
+    shares = weights / weights.sum()
+    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, bias, targets, shares, label_smoothing)  # type: ignore[no-untyped-call]
     return loss

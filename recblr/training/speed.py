@@ -93,7 +93,11 @@ def _padded(batch: TrainingBatch, length: int) -> TrainingBatch:
     spare = length - batch.targets.shape[1]
     grow = {"items": batch.inputs.items, "times": batch.inputs.times}
     inputs = type(batch.inputs)(**{name: nn.functional.pad(part, (0, spare)) for name, part in grow.items()})
-    return TrainingBatch(inputs=inputs, targets=nn.functional.pad(batch.targets, (0, spare)))
+    return TrainingBatch(
+        inputs=inputs,
+        targets=nn.functional.pad(batch.targets, (0, spare)),
+        weights=nn.functional.pad(batch.weights, (0, spare)),
+    )
 
 
 class Variant:

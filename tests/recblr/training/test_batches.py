@@ -73,6 +73,18 @@ def test_the_last_objective_reads_the_whole_recent_prefix():
             assert batch.inputs.items[row, 0] == max(start, target - 10)
 
 
+@pytest.mark.parametrize("objective", ["all", "last"])
+def test_recency_halves_a_targets_weight_for_every_half_life_before_the_users_last(objective):
+    log, batches = epoch(objective, recency=4)
+    ends = leave_one_out(log).train_end
+    for batch in batches:
+        at = batch.targets > 0
+        for target, weight in zip(batch.targets[at].tolist(), batch.weights[at].tolist(), strict=True):
+            user = int(np.searchsorted(log.offsets, target - 1, side="right")) - 1
+            assert weight == pytest.approx(0.5 ** ((ends[user] - target) / 4))
+    assert all((batch.weights == 1).all() for batch in epoch(objective)[1])
+
+
 def test_an_epoch_is_decided_by_seed_and_number_alone():
     first, again, other = (pairs(epoch("all", number)[1]) for number in (1, 1, 2))
     assert first == again

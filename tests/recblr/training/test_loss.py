@@ -24,6 +24,20 @@ def test_loss_and_gradients_are_torchs_own(pad_class, with_bias, smoothing):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
 
 
+def test_weights_share_the_loss_out():
+    g = torch.Generator().manual_seed(0)
+    hidden = torch.randn(90, 8, generator=g).requires_grad_()
+    weight = torch.randn(31, 8, generator=g).requires_grad_()
+    targets, weights = torch.randint(1, 31, (90,), generator=g), torch.rand(90, generator=g)
+    got = cross_entropy(hidden, weight, None, targets, weights=weights)
+    each = torch.nn.functional.cross_entropy(hidden @ weight[1:].T, targets - 1, reduction="none")
+    wanted = (each * weights).sum() / weights.sum()
+    torch.testing.assert_close(got, wanted)
+    pairs = zip(torch.autograd.grad(got, [hidden, weight]), torch.autograd.grad(wanted, [hidden, weight]), strict=True)
+    for one, other in pairs:
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+
+
 def test_large_logits_do_not_overflow():
     hidden, weight = torch.full((4, 2), 300.0), torch.tensor([[0.0, 0.0], [1.0, 1.0], [-1.0, -1.0]])
     loss = cross_entropy(hidden, weight, None, torch.tensor([1, 1, 1, 2]))

@@ -131,6 +131,17 @@ def test_progress_tells_epoch_loss_metric_and_time_left():
     assert reports[-1].step == reports[-1].steps
 
 
+def test_item_dropout_hides_whole_events_while_training_only():
+    trained = trainer(TrainConfig(item_dropout=0.5))
+    seen = []
+    trained.model.encode = lambda embeddings, mask, times: seen.append(embeddings) or embeddings
+    batch = next(iter(trained._epoch(0)))
+    trained._hidden(batch)
+    hidden = (seen[0] == 0).all(-1)[batch.inputs.mask]
+    assert 0.2 < hidden.float().mean() < 0.8
+    assert ((seen[0] == 0).all(-1) | (seen[0] != 0).all(-1)).all()
+
+
 def test_an_exploding_loss_is_an_error_with_a_way_out():
     with pytest.raises(RecblrError, match=r"lower train\.lr"):
         trainer(TrainConfig(epochs=50, lr=1e12, clip=0, warmup=0.0, optimizer="adam")).run()
