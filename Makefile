@@ -21,13 +21,20 @@ APT_INSTALL = apt_install() { \
 	$$sudo apt-get update -qq </dev/null; \
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$@" </dev/null >/dev/null; }
 
-.PHONY: help setup app test lint format chromium
+# How the shipped sample models are trained, every backbone alike.
+SAMPLE_RECIPE := --model.max_len 160 --train.protocol recbole --train.epochs 60 --train.eval_every 4 \
+	--train.average 0.99 --train.weight_decay 0.1
+SAMPLE_MODELS := recblr lrurec sasrec gru4rec markov popularity
+
+.PHONY: help setup app test lint format chromium samples notebooks
 
 help:
 	@echo 'make app        set up, then start the app'
 	@echo 'make test       set up, then run every test, those in a browser too'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff rewrite what it can'
+	@echo 'make samples    train the shipped sample models again'
+	@echo 'make notebooks  write the .ipynb of every notebook from its .py'
 	@echo 'make setup      only the environment in .venv'
 
 setup: $(READY)
@@ -48,6 +55,16 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# Train the sample models again: about half an hour on two cores.
+samples: setup
+	@for name in $(SAMPLE_MODELS); do echo "== $$name"; \
+		OMP_NUM_THREADS=1 $(BIN)/recblr train $$name --data mixed --out sample_data/checkpoints/mixed/$$name --replace \
+		$(SAMPLE_RECIPE) || exit 1; done
+
+# Write the .ipynb twin of every notebook from its .py source.
+notebooks: setup
+	@$(BIN)/jupytext --quiet --to ipynb notebooks/*.py
 
 format: setup
 	$(BIN)/ruff check --fix
