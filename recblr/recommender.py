@@ -5,6 +5,7 @@ A history is external item ids, oldest first, of any user, seen in training or n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -190,7 +191,7 @@ class Recommender:
 
 def load(path_or_name: str | Path) -> Recommender:
     """Open a run by its path on this machine, or by its name below the usual roots, such as "mixed/recblr"."""
-    path = Path(path_or_name).expanduser()
+    path = Path(os.path.expanduser(path_or_name))  # unlike Path's, leaves an unknown ~name as it is
     if looks_like_run(path) or path.is_absolute() or str(path).startswith("."):
         return Recommender(load_run(path))
     return Recommender(load_run(resolve_run(path_or_name)))

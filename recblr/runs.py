@@ -64,14 +64,15 @@ class RunInfo:
 
 def run_roots() -> tuple[Path, ...]:
     """Folders that runs are looked for in: the shipped ones, ``runs/`` here, and those that RECBLR_RUNS names."""
-    usual = [root for root in (SAMPLE_ROOT, Path.cwd() / "runs") if root.is_dir()]
-    named = [Path(part).expanduser() for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if part.strip()]
+    usual = [root for root in (SAMPLE_ROOT, Path.cwd() / "runs") if os.path.isdir(root)]
+    parts = os.environ.get(ENVIRONMENT, "").split(os.pathsep)
+    named = [Path(os.path.expanduser(part)) for part in parts if part.strip()]
     return tuple(dict.fromkeys([*usual, *named]))
 
 
 def looks_like_run(folder: Path) -> bool:
     """Whether a folder holds weights or a configuration, so that it is worth opening or complaining about."""
-    return any((folder / name).is_file() for name in (CONFIG, WEIGHTS))
+    return any(os.path.isfile(folder / name) for name in (CONFIG, WEIGHTS))  # never raises, unlike Path.is_file
 
 
 def list_runs(roots: Sequence[Path] | None = None) -> list[RunInfo]:
@@ -81,7 +82,7 @@ def list_runs(roots: Sequence[Path] | None = None) -> list[RunInfo]:
     """
     found: dict[str, RunInfo] = {}
     for root in run_roots() if roots is None else roots:
-        if not root.is_dir():
+        if not os.path.isdir(root):
             name = root.name or str(root)
             found.setdefault(name, RunInfo(name=name, folder=root, error=f"{root}: no such folder of runs"))
             continue
@@ -178,9 +179,9 @@ def read_text(path: Path) -> str:
 
 def require_file(path: Path) -> None:
     """CheckpointError where a file of a run, or the whole folder, is missing."""
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise CheckpointError(f"{path.parent}: no such run folder: check the path, or train one with `recblr train`")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(
             f"{path.parent}: {path.name} is missing: a run folder holds {', '.join(FILES)}; copy the whole folder again"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -56,7 +57,7 @@ class ReadingOptions:
 
 def locate(text: str) -> Path:
     """Path of a log. Raises DataError naming the logs there are."""
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if path.exists():
         return path
     found = find_log(text) if is_plain_name(text) else None

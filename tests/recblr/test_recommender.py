@@ -204,6 +204,9 @@ def test_a_run_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         load(tmp_path / "nope")
     with pytest.raises(CheckpointError, match="no run 'mixed/nope'"):
         load("mixed/nope")
+    for name in ("~nobody-by-this-name/run", "a\0b", "x" * 5000, ""):
+        with pytest.raises(CheckpointError):
+            load(name)
 
 
 def test_the_front_door_offers_its_names(folder: Path) -> None:
