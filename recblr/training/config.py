@@ -32,8 +32,8 @@ class TrainConfig:
     """Largest norm of the gradient; 0 switches clipping off."""
     label_smoothing: float = 0.0
     """Share of the target's probability spread over all items."""
-    item_dropout: float = 0.0
-    """Share of the events read whose embedding is zeroed, as if the item were unknown."""
+    mask_seen: Literal["protocol", "off"] = "protocol"
+    """Items already read are no classes of the loss where the protocol ranks none of them ("protocol"), or are always."""
     recency: int = 0
     """Half-life in events of a target's weight, counted back from the user's last one; 0 weighs all alike."""
     average: float = 0.0
@@ -61,13 +61,16 @@ class TrainConfig:
         for name in ("weight_decay", "clip", "recency", "patience", "eval_users"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}: it must not be negative")
-        for name in ("warmup", "label_smoothing", "item_dropout", "average"):
+        for name in ("warmup", "label_smoothing", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}: it must lie in [0, 1)")
+        if self.label_smoothing and self.mask_seen != "off":
+            raise ConfigError("train.label_smoothing spreads over all items: pass it with train.mask_seen off")
         for name, choices in (
             ("objective", ("all", "last")),
             ("optimizer", ("adamw", "adam")),
             ("schedule", ("cosine", "constant")),
+            ("mask_seen", ("protocol", "off")),
             ("precision", ("float32", "bfloat16")),
         ):
             if getattr(self, name) not in choices:

@@ -79,6 +79,7 @@ class Trainer:
             raise ConfigError("train.precision bfloat16 needs a GPU: choose float32")
         self.model, self.log, self.config = model.to(self.device), log, config
         self.protocol: Protocol = protocol(config.protocol)
+        self.masks_seen = config.mask_seen == "protocol" and self.protocol.mask_seen != "off"
         self.split = self.protocol.split(log) if split is None else split
         self.optimizer = self._optimizer()
         self.progress, self.state = resume.Progress(), state
@@ -116,17 +117,10 @@ class Trainer:
         share = (step - warm) / max(total - warm, 1)
         return self.config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
 
-    def _hidden(self, batch: TrainingBatch) -> Tensor:
-        embeddings = self.model.embed(batch.inputs.items)
-        if self.config.item_dropout:
-            kept = torch.rand(batch.targets.shape, device=self.device) >= self.config.item_dropout
-            embeddings = embeddings * kept.unsqueeze(-1)
-        return self.model.encode(embeddings, batch.inputs.mask, batch.inputs.times)
-
     def loss(self, batch: TrainingBatch) -> Tensor:
         """Mean cross-entropy of the batch's targets; hidden states without a target are dropped before the logits."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            hidden = self._hidden(batch)  # [B, T, d]
+            hidden = self.model(batch.inputs)  # [B, T, d]
         wanted = batch.targets > 0
         weight, bias = self.model.output_embedding()
         return cross_entropy(
@@ -135,9 +129,16 @@ class Trainer:
             bias,
             batch.targets[wanted],
             weights=batch.weights[wanted],
+            banned=self._seen(batch, wanted) if self.masks_seen else None,
             pad_class=getattr(self.model, "pad_class", False),
             label_smoothing=self.config.label_smoothing,
         )
+
+    def _seen(self, batch: TrainingBatch, wanted: Tensor) -> Tensor:
+        """[N, T] items read up to each target's position, 0 after it."""
+        row, step = wanted.nonzero(as_tuple=True)
+        past = torch.arange(wanted.shape[1], device=wanted.device) <= step.unsqueeze(1)
+        return batch.inputs.items[row] * past
 
     def _step(self, batch: TrainingBatch, total: int) -> float:
         for group in self.optimizer.param_groups:

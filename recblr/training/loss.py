@@ -33,6 +33,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         bias: Tensor | None,
         targets: Tensor,
         shares: Tensor,
+        banned: Tensor | None,
         smoothing: float,
     ) -> Tensor:
         n, classes = len(hidden), len(weight)
@@ -48,6 +49,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             chosen = z.gather(1, y)
             if smoothing:
                 chosen = (1 - smoothing) * chosen + smoothing * z.mean(1, keepdim=True)
+            elif banned is not None:
+                z.scatter_(1, banned[at : at + rows], -torch.inf).scatter_(1, y, chosen)
             top = z.amax(1, keepdim=True)
             mass = z.sub_(top).exp_().sum(1, keepdim=True)
             total += (share * (mass.log() + top - chosen)).sum()
@@ -74,6 +77,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
 
 
@@ -84,14 +88,26 @@ def cross_entropy(
     targets: Int[Tensor, " N"],
     *,
     weights: Float[Tensor, " N"] | None = None,
+    banned: Int[Tensor, "N S"] | None = None,
     pad_class: bool = False,
     label_smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Mean loss of `targets` (internal ids, 1..V-1), weighted; without `pad_class`, row 0 is no class."""
+    """Mean loss of `targets` (internal ids, 1..V-1), weighted; without `pad_class`, row 0 is no class.
+
+    `banned` names items that are no classes for a target, 0 for none; a target itself is never banned. Raises
+    ValueError for `banned` with label smoothing, which would ask for the banned.
+    """
+    if banned is not None:
+        if label_smoothing:
+            raise ValueError(
+                "label_smoothing spreads the target over all items, banned ones too: choose one"
+            )
+        banned = torch.where(banned > 0, banned, targets.unsqueeze(1))
     if not pad_class:
         weight, bias, targets = weight[1:], None if bias is None else bias[1:], targets - 1
+        banned = None if banned is None else banned - 1
     if weights is None:
         weights = torch.ones(len(targets), device=hidden.device)
     shares = weights / weights.sum()
-    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, bias, targets, shares, label_smoothing)  # type: ignore[no-untyped-call]
+    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, bias, targets, shares, banned, label_smoothing)  # type: ignore[no-untyped-call]
     return loss

@@ -38,6 +38,24 @@ def test_weights_share_the_loss_out():
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
 
 
+def test_banned_items_are_no_classes_but_a_target_always_is_one():
+    g = torch.Generator().manual_seed(0)
+    hidden = torch.randn(90, 8, generator=g).requires_grad_()
+    weight = torch.randn(31, 8, generator=g).requires_grad_()
+    targets, banned = torch.randint(1, 31, (90,), generator=g), torch.randint(0, 31, (90, 5), generator=g)
+    assert (banned == targets[:, None]).any()
+    got = cross_entropy(hidden, weight, None, targets, banned=banned)
+    logits = (hidden @ weight.T).scatter(1, banned, -torch.inf)
+    logits = logits.scatter(1, targets[:, None], (hidden @ weight.T).gather(1, targets[:, None]))
+    wanted = torch.nn.functional.cross_entropy(logits[:, 1:], targets - 1)
+    torch.testing.assert_close(got, wanted)
+    pairs = zip(torch.autograd.grad(got, [hidden, weight]), torch.autograd.grad(wanted, [hidden, weight]), strict=True)
+    for one, other in pairs:
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+    with pytest.raises(ValueError, match="label_smoothing"):
+        cross_entropy(hidden, weight, None, targets, banned=banned, label_smoothing=0.1)
+
+
 def test_large_logits_do_not_overflow():
     hidden, weight = torch.full((4, 2), 300.0), torch.tensor([[0.0, 0.0], [1.0, 1.0], [-1.0, -1.0]])
     loss = cross_entropy(hidden, weight, None, torch.tensor([1, 1, 1, 2]))

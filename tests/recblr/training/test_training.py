@@ -131,15 +131,16 @@ def test_progress_tells_epoch_loss_metric_and_time_left():
     assert reports[-1].step == reports[-1].steps
 
 
-def test_item_dropout_hides_whole_events_while_training_only():
-    trained = trainer(TrainConfig(item_dropout=0.5))
-    seen = []
-    trained.model.encode = lambda embeddings, mask, times: seen.append(embeddings) or embeddings
+@pytest.mark.parametrize(("protocol", "masked"), [("lrurec", True), ("recbole", False)])
+def test_items_already_read_are_no_classes_where_the_protocol_does_not_rank_them(protocol, masked):
+    trained = trainer(TrainConfig(protocol=protocol))
+    assert trained.masks_seen == masked
+    assert not trainer(TrainConfig(protocol=protocol, mask_seen="off")).masks_seen
     batch = next(iter(trained._epoch(0)))
-    trained._hidden(batch)
-    hidden = (seen[0] == 0).all(-1)[batch.inputs.mask]
-    assert 0.2 < hidden.float().mean() < 0.8
-    assert ((seen[0] == 0).all(-1) | (seen[0] != 0).all(-1)).all()
+    wanted = batch.targets > 0
+    for seen, (row, step) in zip(trained._seen(batch, wanted), wanted.nonzero().tolist(), strict=True):
+        assert seen[: step + 1].tolist() == batch.inputs.items[row, : step + 1].tolist()
+        assert not seen[step + 1 :].any()
 
 
 def test_an_exploding_loss_is_an_error_with_a_way_out():
