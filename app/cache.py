@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,8 @@ import numpy as np
 import streamlit as st
 
 import recblr
-from recblr.data.fit import fit_to_catalog
-from recblr.data.locate import find_log, is_plain_name, open_log
+from recblr.data import find_log, fit_to_catalog, open_log
+from recblr.data.locate import is_plain_name
 from recblr.data.log import Catalog, InteractionLog
 from recblr.data.simulator import Truth, has_truth, load_truth
 from recblr.figures import Events, View, describe
@@ -37,6 +37,10 @@ class OpenLog:
     log: InteractionLog
     truth: Truth | None
     """Why each event happened, where the log is simulated."""
+    name: str
+    """Name it is found by."""
+    sample: bool
+    """Whether it came with the project."""
     note: str = ""
     """What a reader must know of how it was fitted to the run."""
 
@@ -126,14 +130,18 @@ def run_log(info: RunInfo) -> OpenLog | None:
 
 
 def _log_place(name: str) -> Path | None:
-    sample = SAMPLE_ROOT.parent / name
-    return sample if is_plain_name(name) and sample.is_dir() else find_log(name)
+    return _sample(name) if is_plain_name(name) and _sample(name).is_dir() else find_log(name)
+
+
+def _sample(name: str) -> Path:
+    return SAMPLE_ROOT.parent / name
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the log …")
 def _open_log(name: str, place: str) -> OpenLog:
-    log = open_log(Path(place))
-    return OpenLog(log=log, truth=load_truth(place, log) if has_truth(place) else None)
+    log, _ = open_log(place)
+    truth = load_truth(place, log) if has_truth(place) else None
+    return OpenLog(log=log, truth=truth, name=name, sample=Path(place) == _sample(name))
 
 
 @st.cache_resource(max_entries=8, show_spinner="Fitting the log to the run …")
@@ -143,7 +151,7 @@ def _fitted(fingerprint: str, run: str, *, _opened: OpenLog) -> OpenLog:
     if lost == 0 and log.catalog.fingerprint == _opened.log.catalog.fingerprint:
         return _opened
     note = f"{lost:,} of {_opened.log.n_events:,} events of the log are of items that this run does not know; left out."
-    return OpenLog(log=log, truth=None, note=note if lost else "")
+    return replace(_opened, log=log, truth=None, note=note if lost else "")
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -68,6 +68,8 @@ def step_choice(choice: Choice) -> int:
     """The step slider; by default the event before the last, so that one event is left to come next."""
     total = len(choice.subject)
     default = max(total - 1, 1) if choice.subject.times is not None or choice.opened is not None else total
+    if st.session_state.pop("_new_history", False):
+        st.session_state["step"] = default
     _forget_if("step", lambda value: not (_whole(value) and 1 <= int(value) <= total))
     if total == 1:
         return 1
@@ -286,9 +288,8 @@ def _random_user(opened: OpenLog) -> None:
 
 
 def _new_history() -> None:
-    """Another history has other steps: the cursor goes back to its default."""
-    st.session_state.pop("step", None)
-    st.query_params.pop("step", None)
+    """Another history has other steps: the cursor goes back to its default when the slider is drawn."""
+    st.session_state["_new_history"] = True
 
 
 def _forget_if(key: str, wrong: Callable[[Any], bool]) -> None:

@@ -109,13 +109,15 @@ def _open_code(choice: Choice) -> list[str]:
     lines = ["import recblr"]
     if opened is None or subject.user is None:
         return [*lines, "", f'model = recblr.load("{choice.run.name}")', f"ids, times = {list(subject.ids)!r}, None"]
+    place = f'SAMPLE_ROOT.parent / "{opened.name}"' if opened.sample else f'find_log("{opened.name}")'
     times = "times.tolist()" if subject.times is not None else "None"
     return [
         *lines,
-        "from recblr.data.locate import find_log, fit_to_catalog, open_log",
+        "from recblr.data import find_log, fit_to_catalog, open_log",
+        *(["from recblr.runs import SAMPLE_ROOT"] if opened.sample else []),
         "",
         f'model = recblr.load("{choice.run.name}")',
-        f'log = fit_to_catalog(open_log(find_log("{opened.log.name}")), model.run.catalog)',
+        f"log = fit_to_catalog(open_log({place})[0], model.run.catalog)",
         f'items, times = log.sequence(log.user_index["{subject.user}"])',
         f"ids, times = log.catalog.ids[items].tolist(), {times}",
     ]

@@ -63,7 +63,7 @@ def _answer(middle: NDArray[np.float64], events: Events) -> str:
     def said(steps: float) -> str:
         if steps >= LONGEST:
             return f"more than {LONGEST:,.0f} events"
-        length = f"{number(steps, 2)} events"
+        length = f"{number(steps, 2)} event" + ("" if number(steps, 2) == "1" else "s")
         return length if mean is None else f"{length} (about {time_span(steps * mean)} at this user's mean pace)"
 
     half = f"Half of the {len(middle)} channels lose half of what they hold within {said(float(np.median(middle)))}"

@@ -26,7 +26,7 @@ def horizon_sentence(trace: Trace, layer: int, step: int, events: Events) -> str
     if horizon.items == 1:
         return f"{after} that event alone ({events.titles[step]})."
     back = events.titles[step - horizon.items + 1]
-    days = "" if horizon.days is None else f", {time_span(horizon.days * 86400)} back"
+    days = ", back" if horizon.days is None else f", {time_span(horizon.days * 86400)} back"
     reach = "all of its" if horizon.items == step + 1 else "the last"
     return f"{after} {reach} {plural(horizon.items, 'event')}{days} to “{back}”."
 
