@@ -88,7 +88,7 @@ class Popularity(SequentialBackbone):
         """Share of each item, one event added to every item; they sum to 1 over 1..V-1."""
         return (self.counts + 1.0) / (self.counts.sum() + self.config.n_items)
 
-    def embed(self, items: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+    def embed(self, items: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch d"]:
         embeddings = torch.zeros(*items.shape, self.config.d, device=items.device)
         embeddings[..., 0] = items
         return embeddings

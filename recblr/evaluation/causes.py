@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ CAUSE_METRICS = ("HR@1", "HR@10", "NDCG@10")
 _KS = (1, 10)
 
 
+@runtime_checkable
 class Truth(Protocol):
     """What the simulator knows of each event of its log."""
 

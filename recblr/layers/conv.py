@@ -1,6 +1,6 @@
 """Causal depthwise convolution over time: y_t = bias + sum_j weight[:, j] * x_{t-k+1+j}, zeros before the first step.
 
-B batch, T time, C channels, k kernel size (oldest tap first)
+B batch, T time, C channels, k kernel size (oldest tap first), K = k - 1 inputs that a step still needs
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class CausalConv(nn.Module):
         y: Tensor = _CausalConv.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return y
 
-    def initial_state(self, batch: int) -> Float[Tensor, "B k-1 C"]:
+    def initial_state(self, batch: int) -> Float[Tensor, "B K C"]:
         channels, kernel = self.weight.shape
         return self.weight.new_zeros(batch, kernel - 1, channels)
 
     def step(
-        self, state: Float[Tensor, "B k-1 C"], x: Float[Tensor, "B C"]
-    ) -> tuple[Float[Tensor, "B C"], Float[Tensor, "B k-1 C"]]:
+        self, state: Float[Tensor, "B K C"], x: Float[Tensor, "B C"]
+    ) -> tuple[Float[Tensor, "B C"], Float[Tensor, "B K C"]]:
         """One step: (y, the last k-1 inputs)."""
         window = torch.cat([state, x.unsqueeze(1)], dim=1)  # [B, k, C]
         return self.bias + (window * self.weight.T).sum(1), window[:, 1:]

@@ -33,7 +33,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     """Share of the target's probability spread over all items."""
     mask_seen: Literal["protocol", "off"] = "protocol"
-    """Items already read are no classes of the loss where the protocol ranks none of them ("protocol"), or are always."""
+    """Leave items already read out of the loss: as the protocol leaves them out of the ranking, or never."""
     recency: int = 0
     """Half-life in events of a target's weight, counted back from the user's last one; 0 weighs all alike."""
     average: float = 0.0

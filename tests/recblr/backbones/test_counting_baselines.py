@@ -132,8 +132,8 @@ def test_one_step_at_a_time_equals_the_whole_sequence(cls: type[Popularity], d: 
 
 def test_a_step_on_padding_leaves_the_state() -> None:
     model = fitted(Markov)
-    _, state = model.step(model.initial_state(2), torch.tensor([3, 0]), torch.zeros(2))
-    hidden, state = model.step(state, torch.tensor([0, 0]), torch.zeros(2))
+    _, state = model.step(model.initial_state(2), torch.tensor([3, 0]), torch.zeros(2, dtype=torch.int64))
+    hidden, state = model.step(state, torch.tensor([0, 0]), torch.zeros(2, dtype=torch.int64))
     assert hidden[:, 0].tolist() == [3, 0]
     assert torch.allclose(model.scores(hidden)[1], after(fitted(Popularity), [1])[0])  # no event yet: popularity
 
