@@ -13,18 +13,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACT = "tests/recblr/backbones"
 PLUGIN = """
-from recblr.backbones import REGISTRY
-from shown import EMA
+import pytest
 
-REGISTRY[EMA.name] = EMA
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure():
+    from recblr.backbones import REGISTRY
+    from shown import EMA
+
+    REGISTRY[EMA.name] = EMA
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if hasattr(item.module, "PARAMETERS"):
-            item.module.PARAMETERS[EMA.name] = {parameters}
+            item.module.PARAMETERS["ema"] = {parameters}
 """
-"""A pytest plugin: the steps after the first, for one run. Plugins are imported before tests."""
+"""A pytest plugin: the steps after the first, for one run; after the hook that checks shapes, before any test."""
 
 
 @pytest.fixture
