@@ -14,6 +14,8 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 LOUD = printf '\n\033[1;33m%s\033[0m\n%s\n\n'
 
+HAS_CHROMIUM = { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
+
 # Debian packages, where apt may be used without a password; fails anywhere else.
 APT_INSTALL = apt_install() { \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
@@ -26,7 +28,7 @@ SAMPLE_RECIPE := --model.max_len 160 --train.protocol recbole --train.epochs 60 
 	--train.average 0.99 --train.weight_decay 0.1
 SAMPLE_MODELS := recblr lrurec sasrec gru4rec markov popularity
 
-.PHONY: help setup app test lint format chromium samples notebooks
+.PHONY: help setup app test lint format samples notebooks chromium
 
 help:
 	@echo 'make app        set up, then start the app'
@@ -62,9 +64,9 @@ samples: setup
 		OMP_NUM_THREADS=1 $(BIN)/recblr train $$name --data mixed --out sample_data/checkpoints/mixed/$$name --replace \
 		$(SAMPLE_RECIPE) || exit 1; done
 
-# Write the .ipynb twin of every notebook from its .py source.
+# Write the .ipynb twin of every notebook from its .py source; cells that did not change keep their ids.
 notebooks: setup
-	@$(BIN)/jupytext --quiet --to ipynb notebooks/*.py
+	@$(BIN)/jupytext --quiet --update --to ipynb notebooks/*.py
 
 format: setup
 	$(BIN)/ruff check --fix
@@ -88,7 +90,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 chromium:
-	@command -v chromium >/dev/null || { $(APT_INSTALL); echo 'Installing Chromium for the tests in a browser.'; \
-		apt_install chromium && command -v chromium >/dev/null; } || \
+	@$(HAS_CHROMIUM) || { $(APT_INSTALL); echo 'Installing Chromium for the tests in a browser.'; \
+		apt_install chromium && $(HAS_CHROMIUM); } || \
 		$(LOUD) "THE TESTS IN A BROWSER WILL BE SKIPPED: there is no chromium, and apt may not be used here." \
-			"To run them too: install Chromium such that the command chromium finds it, then run make test again."
+			"To run them too: install Chromium, so that the command chromium starts it, then run make test again."
