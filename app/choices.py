@@ -44,13 +44,13 @@ def header() -> Choice:
         raise RecblrError(f"The run {info.name} cannot be opened. {info.error}. The other runs still work.")
     opened = cache.run_log(info)
     with boxes[1]:
-        name = _user(opened) if opened is not None else None
+        name = _user(info, opened) if opened is not None else None
         if name is None:
             st.caption(f"The log “{info.data.get('name', '?')}” of this run is not on this machine.")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if opened is not None:
-            _example_users(opened)
-            st.button("Random user", on_click=_random_user, args=(opened,), icon=":material/casino:")
+            _example_users(info, opened)
+            st.button("Random user", on_click=_random_user, args=(info, opened), icon=":material/casino:")
         subject = _history(info, opened, name)
         if subject is not None:
             _pin_button(info, subject)
@@ -64,12 +64,14 @@ def header() -> Choice:
     return Choice(run=info, opened=opened, subject=subject, target=target)
 
 
+def usual_step(subject: Subject) -> int:
+    """The last but one event of a user, so that one is left to come next; the last of a typed history."""
+    return len(subject) if subject.user is None else max(len(subject) - 1, 1)
+
+
 def step_choice(choice: Choice) -> int:
     """The step slider; by default the event before the last, so that one event is left to come next."""
     total = len(choice.subject)
-    default = max(total - 1, 1) if choice.subject.times is not None or choice.opened is not None else total
-    if st.session_state.pop("_new_history", False):
-        st.session_state["step"] = default
     _forget_if("step", lambda value: not (_whole(value) and 1 <= int(value) <= total))
     if total == 1:
         return 1
@@ -78,7 +80,7 @@ def step_choice(choice: Choice) -> int:
             "Event last read",
             1,
             total,
-            value=default,
+            value=usual_step(choice.subject),
             key="step",
             bind=URL,
             help="Everything on this page is as the model stood after this event. Arrow keys move it too.",
@@ -198,7 +200,7 @@ def _run() -> RunInfo:
     return runs[chosen if chosen in runs else names[0]]
 
 
-def _user(opened: OpenLog) -> str:
+def _user(info: RunInfo, opened: OpenLog) -> str:
     known = opened.log.user_index
     named = [name for name in links.named_users(opened.log.name) if name in known]
     options = list(dict.fromkeys([*named, *opened.log.users[:LISTED_USERS].tolist()]))
@@ -213,31 +215,38 @@ def _user(opened: OpenLog) -> str:
         bind=URL,
         accept_new_options=True,
         on_change=_new_history,
+        args=(info, opened),
         help="Choose one, or type any user id of the log.",
     )
     return str(chosen) if chosen in known else options[0]
 
 
-def _example_users(opened: OpenLog) -> None:
+def _example_users(info: RunInfo, opened: OpenLog) -> None:
     named = {name: one for name, one in links.named_users(opened.log.name).items() if name in opened.log.user_index}
     if not named:
         return
     with st.popover("Example users", icon=":material/person_search:"):
         for name, label in named.items():
-            st.button(f"{name}: {label}", key=f"_example_{name}", on_click=_choose_user, args=(name,), type="tertiary")
+            act = {"on_click": _choose_user, "args": (name, info, opened)}
+            st.button(f"{name}: {label}", key=f"_example_{name}", type="tertiary", **act)
 
 
-def _choose_user(name: str) -> None:
+def _choose_user(name: str, info: RunInfo, opened: OpenLog) -> None:
     st.session_state["user"] = name
     st.session_state["history"] = ""
-    _new_history()
+    _new_history(info, opened)
 
 
 def _history(info: RunInfo, opened: OpenLog | None, name: str | None) -> Subject | None:
     """The typed history where there is one, else the chosen user."""
     with st.popover("Type a history", icon=":material/edit:"):
         text = st.text_area(
-            "Item ids, oldest first, between commas", key="history", bind=URL, on_change=_new_history, height=90
+            "Item ids, oldest first, between commas",
+            key="history",
+            bind=URL,
+            on_change=_new_history,
+            args=(info, opened),
+            height=90,
         )
         items = cache.catalog(info, opened)
         st.caption("Such as " + ", ".join(f"`{one}`" for one in items.ids[1:4].tolist()) + ". Empty: back to the user.")
@@ -282,14 +291,19 @@ def _pin(run: str, subject: Subject) -> None:
     keep("pin", _PIN_MARK.join([run, str(subject.user), str(step if _whole(step) else len(subject))]))
 
 
-def _random_user(opened: OpenLog) -> None:
+def _random_user(info: RunInfo, opened: OpenLog) -> None:
     row = int(np.random.default_rng().integers(opened.log.n_users))
-    _choose_user(str(opened.log.users[row]))
+    _choose_user(str(opened.log.users[row]), info, opened)
 
 
-def _new_history() -> None:
-    """Another history has other steps: the cursor goes back to its default when the slider is drawn."""
-    st.session_state["_new_history"] = True
+def _new_history(info: RunInfo, opened: OpenLog | None) -> None:
+    """Callback: another history has other steps, so the cursor goes to its last but one event."""
+    name = st.session_state.get("user")
+    subject, _ = cache.typed(st.session_state.get("history") or "", info.name)
+    if subject is None and opened is not None and name in opened.log.user_index:
+        subject = cache.user(opened, name)
+    if subject is not None:
+        st.session_state["step"] = usual_step(subject)
 
 
 def _forget_if(key: str, wrong: Callable[[Any], bool]) -> None:

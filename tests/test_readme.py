@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -101,3 +102,17 @@ def test_the_python_in_the_readme_runs_as_it_stands() -> None:
         done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, f"{block}\n{done.stderr}"
         assert done.stdout.strip()
+
+
+RUNS = sorted((ROOT / "sample_data" / "checkpoints").glob("*/*/metrics.json"))
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: "/".join(path.parts[-3:-1]))
+def test_the_readme_gives_the_figures_of_every_shipped_run_as_they_were_measured(path: Path) -> None:
+    measured = json.loads(path.read_text(encoding="utf-8"))["test"]
+    figures = [f"{measured['metrics'][name]:.4f}" for name in ("HR@10", "NDCG@10")]
+    wanted = [path.relative_to(ROOT).as_posix(), measured["protocol"], *figures]
+    rows = [line for line in text_of("README.md").splitlines() if line.startswith("|") and wanted[0] in line]
+    assert len(rows) == 1, f"README needs one row for this run: | [model]({wanted[0]}) | {' | '.join(wanted[1:])} |"
+    cells = {cell.strip(" `") for cell in rows[0].split("|")}
+    assert set(wanted[1:]) <= cells, f"README says {rows[0]}; measured were {wanted[1:]}"

@@ -14,7 +14,7 @@ class TrainConfig:
 
     objective: Literal["all", "last"] = "all"
     """Positions that are trained: "all" of a window (causal backbones), or the "last" of every prefix."""
-    epochs: int = 40
+    epochs: int = 20
     """Passes over the training events."""
     batch_size: int = 16
     """Windows a step for objective "all"; prefixes a step for "last"."""
@@ -22,7 +22,7 @@ class TrainConfig:
     """Optimiser."""
     lr: float = 3e-3
     """Peak learning rate."""
-    weight_decay: float = 0.01
+    weight_decay: float = 0.1
     """Decoupled weight decay; spares biases, norms and the decay parameters."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Learning rate after the warm-up: down to a hundredth along a cosine, or constant."""
@@ -36,7 +36,7 @@ class TrainConfig:
     """Leave items already read out of the loss: as the protocol leaves them out of the ranking, or never."""
     recency: int = 0
     """Half-life in events of a target's weight, counted back from the user's last one; 0 weighs all alike."""
-    average: float = 0.0
+    average: float = 0.999
     """Decay of the exponential moving average of the weights that is evaluated and saved; 0 keeps the last weights."""
     protocol: str = "lrurec"
     """Protocol of split and validation: recbole, lrurec or time."""

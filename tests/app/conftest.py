@@ -5,7 +5,6 @@ The runs are the shipped ones, and a folder of further ones in every state that 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -30,11 +29,10 @@ from recblr.data import open_log
 from recblr.data.log import Catalog, InteractionLog
 from recblr.runs import SAMPLE_ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-APP = ROOT / "app"
-sys.path.insert(0, str(APP))  # as `streamlit run app/main.py` does
+HERE = Path(__file__).parent
+APP = HERE.parents[1] / "app"
+sys.path[:0] = [str(APP), str(HERE)]  # as `streamlit run app/main.py` does; and what the tests of the app share
 
-SHIPPED = ("recblr", "lrurec", "sasrec", "gru4rec", "popularity", "markov")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--no-sandbox",
@@ -85,7 +83,7 @@ def write_run(folder: Path, name: str, catalog: Catalog, log: str, **fields: Any
 @pytest.fixture
 def app(more_runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., AppTest]:
     """app(page, **parameters) -> the page as it stands after its first run."""
-    monkeypatch.setenv("RECBLR_RUNS", str(more_runs))
+    monkeypatch.setenv("RECBLR_RUNS", str(more_runs) + ":/tmp/exp/runs")
     monkeypatch.setenv("RECBLR_LOG", str(tmp_path / "app.log"))
     st.cache_data.clear()
 
@@ -96,28 +94,6 @@ def app(more_runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cal
         return at.switch_page(f"app_pages/{page}.py").run() if page != "start" else at.run()
 
     return opened
-
-
-def shown(at: AppTest) -> str:
-    """Everything that is said on a page, without the escapes of Markdown."""
-    parts = [one.value for kind in (at.header, at.subheader, at.markdown, at.caption, at.info) for one in kind]
-    return "\n".join(parts).replace("\\", "")
-
-
-def told(at: AppTest) -> str:
-    """What went wrong, in the page's words."""
-    return "\n".join(one.value for kind in (at.error, at.warning) for one in kind).replace("\\", "")
-
-
-def component(at: AppTest, name: str) -> dict[str, Any]:
-    """The data that a component was given."""
-    found = [one.proto for one in at.get("bidi_component") if one.proto.component_name.endswith(name)]
-    assert len(found) == 1, f"{len(found)} components are called {name}"
-    return json.loads(found[0].json)
-
-
-def figures(at: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(one.proto.spec) for one in at.get("plotly_chart")]
 
 
 @pytest.fixture(scope="session")

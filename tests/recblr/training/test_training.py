@@ -26,7 +26,7 @@ def small(name, **fields):
     return make_config(REGISTRY[name], n_items=12, d=16, max_len=20, dropout=0.1, **fields)
 
 
-QUICK = {"epochs": 8, "batch_size": 8, "lr": 0.01, "warmup": 0.05, "protocol": "recbole"}
+QUICK = {"epochs": 8, "batch_size": 8, "lr": 0.01, "warmup": 0.05, "average": 0.0, "protocol": "recbole"}
 
 
 @pytest.mark.parametrize("objective", ["all", "last"])
