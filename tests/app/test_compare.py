@@ -1,0 +1,64 @@
+"""The Compare page: the same user, several models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streamlit.testing.v1 import AppTest
+from tests_app import component, shown
+
+import recblr
+from recblr.data.log import InteractionLog
+
+Open = Callable[..., AppTest]
+
+
+def test_one_column_a_model_with_the_librarys_own_list(app: Open, sample_log: InteractionLog) -> None:
+    data = component(app("compare", user="u0002", step="20", models=["recblr", "sasrec", "markov"], k="5"), "toplists")
+    assert [one["name"] for one in data["lists"]] == ["recblr", "sasrec", "markov"]
+    items, times = sample_log.sequence(sample_log.user_index["u0002"])
+    ids = sample_log.catalog.ids[items].tolist()
+    for column in data["lists"]:
+        best = recblr.load(f"mixed/{column['name']}").recommend(
+            ids[:20], k=5, times=times[:20].tolist(), mask_seen=False
+        )
+        assert [one["id"] for one in column["items"]] == [row.item for row in best]
+    assert data["truth"] == ids[20]
+
+
+def test_seen_items_leave_every_list_on_request(app: Open, sample_log: InteractionLog) -> None:
+    items, _ = sample_log.sequence(sample_log.user_index["u0002"])
+    seen = set(sample_log.catalog.ids[items[:20]].tolist())
+    shown_first = component(app("compare", user="u0002", step="20", k="20"), "toplists")
+    left_out = component(app("compare", user="u0002", step="20", k="20", unseen="true"), "toplists")
+    assert any(one["id"] in seen for column in shown_first["lists"] for one in column["items"])
+    assert not any(one["id"] in seen for column in left_out["lists"] for one in column["items"])
+
+
+def test_at_the_end_of_a_history_nothing_is_said_to_have_come_next(app: Open) -> None:
+    at = app("compare", user="u0002")
+    assert "What came next is" in shown(at)
+    at.slider(key="step").set_value(at.slider(key="step").max).run()
+    assert not at.exception
+    assert component(at, "toplists")["truth"] is None
+    assert "came next" not in shown(at)
+
+
+def test_one_model_alone_and_none_at_all_are_no_fault(app: Open) -> None:
+    at = app("compare", models=["recblr"])
+    assert "Choose a second model" in shown(at)
+    at.get("button_group")[0].set_value([]).run()
+    assert not at.exception
+    assert "Choose at least one model" in shown(at)
+
+
+def test_more_models_chosen_are_more_columns(app: Open) -> None:
+    at = app("compare", models=["recblr", "lrurec"])
+    at.get("button_group")[0].set_value(["recblr", "lrurec", "gru4rec"]).run()
+    assert [one["name"] for one in component(at, "toplists")["lists"]] == ["recblr", "lrurec", "gru4rec"]
+
+
+def test_a_run_of_another_log_is_compared_with_its_like_only(app: Open) -> None:
+    at = app("compare", run="elsewhere/recblr", history="a,b")
+    assert not at.exception
+    assert [one["name"] for one in component(at, "toplists")["lists"]] == ["recblr"]

@@ -1,0 +1,118 @@
+"""The Start page, its examples and the Python under each figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import links
+import pytest
+from pages import PAGES
+from streamlit.testing.v1 import AppTest
+from tests_app import APP, component, shown, told
+
+from recblr.data.log import InteractionLog
+
+Open = Callable[..., AppTest]
+
+
+def test_the_start_page_lists_the_runs_and_says_what_is_wrong_with_the_broken_ones(app: Open) -> None:
+    at = app("start")
+    names = at.dataframe[0].value["run"].tolist()
+    assert "mixed/recblr" in names
+    assert "elsewhere/recblr" in names
+    assert "broken/no-config" not in names
+    assert "**broken/no-config** cannot be opened" in told(at)
+    assert "config.yaml is missing" in told(at)
+
+
+@pytest.mark.parametrize("typed", ["/etc", "../..", "~", "no/such/run", "mixed", "\0"])
+def test_a_typed_folder_outside_the_allowed_ones_is_refused_with_the_way_out(app: Open, typed: str) -> None:
+    at = app("start")
+    at.text_input(key="folder").set_value(typed).run()
+    assert not at.exception
+    assert len(at.error) == 1
+    assert not at.success
+
+
+def test_a_typed_run_is_found_by_name_and_by_path(app: Open, more_runs: Path) -> None:
+    at = app("start")
+    for typed in ("elsewhere/recblr", str(more_runs / "elsewhere/recblr")):
+        at.text_input(key="folder").set_value(typed).run()
+        assert not at.error
+        assert at.success[0].value == "Found: elsewhere/recblr"
+
+
+def test_a_machine_without_any_run_says_how_to_get_one(app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cache
+
+    cache.runs.clear()
+    monkeypatch.setattr(cache, "list_runs", list)
+    assert "recblr train" in told(app("trace"))
+    assert not app("start").exception
+
+
+@pytest.mark.parametrize("example", links.examples(), ids=lambda one: one.title)
+def test_an_example_opens_what_it_promises(app: Open, example: links.Example, sample_log: InteractionLog) -> None:
+    at = app(example.page, **example.params)
+    assert not at.exception
+    assert not told(at)
+    assert example.page in PAGES
+    if "user" in example.params:
+        assert example.params["user"] in sample_log.user_index
+        assert at.selectbox(key="user").value == example.params["user"]
+    if "step" in example.params:
+        assert at.slider(key="step").value == int(example.params["step"])
+
+
+def test_named_users_are_in_the_log(sample_log: InteractionLog) -> None:
+    named = links.named_users("mixed")
+    assert named
+    assert set(named) <= set(sample_log.user_index)
+
+
+@pytest.mark.parametrize("run", ["mixed/recblr", "mixed/sasrec", "mixed/lrurec"])
+def test_the_python_under_each_figure_makes_that_figure(app: Open, run: str, more_runs: Path) -> None:
+    at = app("trace", run=run, user="u0002", step="9", layer="2")
+    for box in ("heatmap", "memory", "norms", "parts", "lives", "trajectory"):
+        at.session_state[f"{box}_numbers"] = True
+    at.run()
+    drawn = {
+        one["layout"].get("height", 0): one for one in map(json.loads, (c.proto.spec for c in at.get("plotly_chart")))
+    }
+    assert len(at.code) >= 5
+    for code in at.code:
+        names: dict[str, object] = {}
+        exec(code.value, names)
+        view = names["view"]
+        assert view.question in shown(at)
+        if "heat(" not in code.value:
+            assert view.answer in shown(at)
+    assert drawn
+
+
+def test_the_python_of_compare_makes_its_lists(app: Open) -> None:
+    at = app("compare", user="u0002", step="9", models=["recblr", "markov"])
+    at.session_state["overlap_numbers"] = True
+    at.run()
+    names: dict[str, object] = {}
+    exec(at.code[0].value, names)
+    assert names["lists"] == {
+        one["name"]: [item["id"] for item in one["items"]] for one in component(at, "toplists")["lists"]
+    }
+
+
+def test_the_python_of_a_typed_history_holds_the_history(app: Open) -> None:
+    at = app("trace", run="elsewhere/recblr", history="a,b,c")
+    at.session_state["memory_numbers"] = True
+    at.run()
+    names: dict[str, object] = {}
+    exec(at.code[0].value, names)
+    assert names["view"].answer in shown(at)
+
+
+def test_every_registered_page_has_its_file() -> None:
+    assert {page.file for page in PAGES.values()} == {
+        f"app_pages/{one.name}" for one in (APP / "app_pages").glob("*.py")
+    }
