@@ -15,9 +15,9 @@ from typing import Any
 
 from torch import Tensor
 
-from lrscan import reference, torch_backend
+from lrscan import native, reference, torch_backend
 
-BACKENDS: dict[str, ModuleType] = {"torch": torch_backend, "reference": reference}
+BACKENDS: dict[str, ModuleType] = {"native": native, "torch": torch_backend, "reference": reference}
 
 _chosen: ContextVar[str] = ContextVar("lrscan_backend", default="")
 
@@ -57,7 +57,7 @@ def find(operator: str, sample: Tensor, backend: str | None) -> Any:
     name = backend or _chosen.get() or os.environ.get("LRSCAN_BACKEND", "") or "auto"
     module = _named(name)
     if module is None:
-        module = next(m for m in BACKENDS.values() if m.unavailable() is None and m.supports(operator, sample))
+        module = next(m for m in BACKENDS.values() if m.supports(operator, sample) and m.unavailable() is None)
     elif not module.supports(operator, sample):
         raise ValueError(f"backend {name!r} does not run {operator} on {sample.dtype} tensors on {sample.device}")
     return getattr(module, operator)
