@@ -99,9 +99,7 @@ def cross_entropy(
     """
     if banned is not None:
         if label_smoothing:
-            raise ValueError(
-                "label_smoothing spreads the target over all items, banned ones too: choose one"
-            )
+            raise ValueError("label_smoothing spreads the target over all items, banned ones too: choose one")
         banned = torch.where(banned > 0, banned, targets.unsqueeze(1))
     if not pad_class:
         weight, bias, targets = weight[1:], None if bias is None else bias[1:], targets - 1
