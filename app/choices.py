@@ -44,13 +44,13 @@ def header() -> Choice:
         raise RecblrError(f"The run {info.name} cannot be opened. {info.error}. The other runs still work.")
     opened = cache.run_log(info)
     with boxes[1]:
-        name = _user(info, opened) if opened is not None else None
+        name = _user(opened) if opened is not None else None
         if name is None:
             st.caption(f"The log “{info.data.get('name', '?')}” of this run is not on this machine.")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if opened is not None:
-            _example_users(info, opened)
-            st.button("Random user", on_click=_random_user, args=(info, opened), icon=":material/casino:")
+            _example_users(opened)
+            st.button("Random user", on_click=_random_user, args=(opened,), icon=":material/casino:")
         subject = _history(info, opened, name)
         if subject is not None:
             _pin_button(info, subject)
@@ -70,20 +70,20 @@ def usual_step(subject: Subject) -> int:
 
 
 def step_choice(choice: Choice) -> int:
-    """The step slider; by default the event before the last, so that one event is left to come next."""
+    """The step slider; by default the last but one event of a user."""
     total = len(choice.subject)
-    _forget_if("step", lambda value: not (_whole(value) and 1 <= int(value) <= total))
+    step = kept("step", lambda text: _whole(text) and 1 <= int(text) <= total, str(usual_step(choice.subject)))
     if total == 1:
         return 1
+    st.session_state["step_slider"] = int(step or 1)
     return int(
         st.slider(
             "Event last read",
             1,
             total,
-            value=usual_step(choice.subject),
-            key="step",
-            bind=URL,
-            help="Everything on this page is as the model stood after this event. Arrow keys move it too.",
+            key="step_slider",
+            on_change=lambda: keep("step", str(st.session_state["step_slider"])),
+            help="Everything below is as the model stood after this event. Arrow keys move it too.",
         )
     )
 
@@ -106,22 +106,28 @@ def switch(label: str, *, key: str, value: bool = False, help: str = "") -> bool
     return bool(st.toggle(label, value=value, key=key, bind=URL, help=help or None))
 
 
-def kept(key: str, valid: Callable[[str], bool]) -> str | None:
-    """A URL parameter without a bound widget; None where it is absent or not valid. It follows from page to page."""
+def kept(key: str, valid: Callable[[str], bool], default: str | None = None) -> str | None:
+    """A choice kept in the URL without a bound widget: its options depend on other choices, or the URL names it by id.
+
+    The URL wins where it says something else than what was last written there (a link, or the browser's back button),
+    else the session does, which follows from page to page. What is not valid, or the default, leaves the URL.
+    """
     in_url, in_session = st.query_params.get(key), st.session_state.get(f"_kept_{key}")
     value = in_session if in_url is None or in_url == st.session_state.get(f"_wrote_{key}") else in_url
-    keep(key, value if value is not None and valid(value) else None)
-    if st.query_params.get(key) != st.session_state[f"_kept_{key}"]:
-        if st.session_state[f"_kept_{key}"] is None:
-            st.query_params.pop(key, None)
+    value = value if value is not None and valid(value) else default
+    wanted = None if value == default else value
+    if in_url != wanted:
+        if wanted is None:
+            del st.query_params[key]
         else:
-            st.query_params[key] = st.session_state[f"_kept_{key}"]
-    st.session_state[f"_wrote_{key}"] = st.session_state[f"_kept_{key}"]
-    return st.session_state[f"_kept_{key}"]
+            st.query_params[key] = wanted
+    st.session_state[f"_wrote_{key}"] = wanted
+    keep(key, value)
+    return value
 
 
 def keep(key: str, value: str | None) -> None:
-    """Sets such a parameter; the URL follows when the page is drawn."""
+    """Sets such a choice, None for its default; the URL follows when the page is drawn."""
     st.session_state[f"_kept_{key}"] = value
 
 
@@ -135,7 +141,7 @@ def moved(component: str) -> None:
     """Callback of a component that the reader moved: puts its step and channel where the page reads them."""
     move = st.session_state[component].get("move") or {}
     if _whole(move.get("step")):
-        st.session_state["step"] = int(move["step"])
+        keep("step", str(int(move["step"])))
     if _whole(move.get("channel")):
         keep("channel", str(int(move["channel"])))
 
@@ -144,7 +150,7 @@ def step_from_chart(chart: str) -> None:
     """Callback of a chart over events: its chosen point moves the step."""
     point = selected(chart)
     if point is not None:
-        st.session_state["step"] = round(point["x"])
+        keep("step", str(round(point["x"])))
 
 
 def channel_from_chart(chart: str, order: Sequence[int]) -> None:
@@ -200,41 +206,50 @@ def _run() -> RunInfo:
     return runs[chosen if chosen in runs else names[0]]
 
 
-def _user(info: RunInfo, opened: OpenLog) -> str:
+def _user(opened: OpenLog) -> str:
     known = opened.log.user_index
     named = [name for name in links.named_users(opened.log.name) if name in known]
     options = list(dict.fromkeys([*named, *opened.log.users[:LISTED_USERS].tolist()]))
-    asked = st.session_state.get("user", st.query_params.get("user"))
-    if asked is not None and asked not in known:
-        st.warning(f"There is no user “{asked}” in the log “{opened.log.name}”; this is user {options[0]}.")
-    _forget_if("user", lambda value: value not in known)
-    chosen = st.selectbox(
+    asked = st.session_state.pop("_unknown_user", None) or st.query_params.get("user") or options[0]
+    name = str(kept("user", lambda text: text in known, options[0]))
+    if asked not in known:
+        st.warning(f"There is no user “{asked}” in the log “{opened.log.name}”; this is user {name}.")
+    st.session_state["user_box"] = name
+    st.selectbox(
         f"User (one of {opened.log.n_users:,})",
-        options,
-        key="user",
-        bind=URL,
+        options if name in options else [name, *options],
+        key="user_box",
         accept_new_options=True,
-        on_change=_new_history,
-        args=(info, opened),
+        on_change=_take_user,
+        args=(opened,),
         help="Choose one, or type any user id of the log.",
     )
-    return str(chosen) if chosen in known else options[0]
+    return name
 
 
-def _example_users(info: RunInfo, opened: OpenLog) -> None:
+def _take_user(opened: OpenLog) -> None:
+    """Callback of the box: any id of the log can be typed there, and anything else too."""
+    typed = str(st.session_state["user_box"] or "").strip()
+    if typed in opened.log.user_index:
+        _choose_user(typed)
+    elif typed:
+        st.session_state["_unknown_user"] = typed
+
+
+def _example_users(opened: OpenLog) -> None:
     named = {name: one for name, one in links.named_users(opened.log.name).items() if name in opened.log.user_index}
     if not named:
         return
     with st.popover("Example users", icon=":material/person_search:"):
         for name, label in named.items():
-            act = {"on_click": _choose_user, "args": (name, info, opened)}
-            st.button(f"{name}: {label}", key=f"_example_{name}", type="tertiary", **act)
+            st.button(f"{name}: {label}", key=f"_example_{name}", on_click=_choose_user, args=(name,), type="tertiary")
 
 
-def _choose_user(name: str, info: RunInfo, opened: OpenLog) -> None:
-    st.session_state["user"] = name
+def _choose_user(name: str) -> None:
+    """Callback: another history has other steps, so the cursor goes back to its default."""
+    keep("user", name)
+    keep("step", None)
     st.session_state["history"] = ""
-    _new_history(info, opened)
 
 
 def _history(info: RunInfo, opened: OpenLog | None, name: str | None) -> Subject | None:
@@ -244,8 +259,7 @@ def _history(info: RunInfo, opened: OpenLog | None, name: str | None) -> Subject
             "Item ids, oldest first, between commas",
             key="history",
             bind=URL,
-            on_change=_new_history,
-            args=(info, opened),
+            on_change=lambda: keep("step", None),
             height=90,
         )
         items = cache.catalog(info, opened)
@@ -266,14 +280,14 @@ def _target(items: Catalog) -> str | None:
     options = items.ids[1 : LISTED_ITEMS + 1].tolist()
     if asked is not None and asked not in options:
         options.insert(0, asked)
-    st.session_state["_target"] = asked
+    st.session_state["target_box"] = asked
     return st.selectbox(
         "Item asked about",
         options,
         index=None,
         format_func=lambda item: items.title(items.index[item]) if item in items.index else str(item),
-        key="_target",
-        on_change=lambda: keep("target", st.session_state["_target"]),
+        key="target_box",
+        on_change=lambda: keep("target", st.session_state["target_box"]),
         placeholder="the model's own first choice",
     )
 
@@ -287,23 +301,13 @@ def _pin_button(info: RunInfo, subject: Subject) -> None:
 
 
 def _pin(run: str, subject: Subject) -> None:
-    step = st.session_state.get("step")
-    keep("pin", _PIN_MARK.join([run, str(subject.user), str(step if _whole(step) else len(subject))]))
+    step = st.session_state.get("_kept_step") or usual_step(subject)
+    keep("pin", _PIN_MARK.join([run, str(subject.user), str(step)]))
 
 
-def _random_user(info: RunInfo, opened: OpenLog) -> None:
+def _random_user(opened: OpenLog) -> None:
     row = int(np.random.default_rng().integers(opened.log.n_users))
-    _choose_user(str(opened.log.users[row]), info, opened)
-
-
-def _new_history(info: RunInfo, opened: OpenLog | None) -> None:
-    """Callback: another history has other steps, so the cursor goes to its last but one event."""
-    name = st.session_state.get("user")
-    subject, _ = cache.typed(st.session_state.get("history") or "", info.name)
-    if subject is None and opened is not None and name in opened.log.user_index:
-        subject = cache.user(opened, name)
-    if subject is not None:
-        st.session_state["step"] = usual_step(subject)
+    _choose_user(str(opened.log.users[row]))
 
 
 def _forget_if(key: str, wrong: Callable[[Any], bool]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,6 @@ import streamlit as st
 from choice import Choice
 
 from recblr.figures import Events
-from recblr.runs import RunInfo
 
 _EXAMPLES = Path(__file__).with_name("examples.toml")
 
@@ -57,10 +56,10 @@ def link(page_file: str, label: str, params: dict[str, str], *, icon: str | None
     st.page_link(page_file, label=label, icon=icon, query_params=params)
 
 
-def short_names(runs: Mapping[str, RunInfo]) -> dict[str, str]:
-    """Run name -> what a column is headed: the backbone where that tells the runs apart, else the run's name."""
-    backbones = [info.backbone for info in runs.values()]
-    return {name: info.backbone if backbones.count(info.backbone) == 1 else name for name, info in runs.items()}
+def short_names(runs: Sequence[str]) -> dict[str, str]:
+    """Run name -> what a column is headed: its last part where that tells the runs apart, else the whole name."""
+    last = [name.rpartition("/")[2] for name in runs]
+    return {name: part if last.count(part) == 1 else name for name, part in zip(runs, last, strict=True)}
 
 
 def trace_code(choice: Choice, events: Events, call: str) -> str:

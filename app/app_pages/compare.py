@@ -18,10 +18,15 @@ FIRST = 4  # models compared until the reader chooses
 
 
 def rivals(choice: Choice) -> dict[str, RunInfo]:
-    """Runs on the same log, the chosen one first: only they rank the same items."""
-    log = choice.run.data.get("name")
-    same = {name: info for name, info in cache.runs().items() if info.data.get("name") == log and info.error is None}
-    return {choice.run.name: choice.run} | same
+    """Runs on a log of the same name, the chosen one first, then those on exactly the same events."""
+    data = choice.run.data
+    same = [info for info in cache.runs().values() if info.error is None and info.data.get("name") == data.get("name")]
+    same.sort(key=lambda info: not _same_events(info, choice.run))
+    return {choice.run.name: choice.run} | {info.name: info for info in same}
+
+
+def _same_events(one: RunInfo, other: RunInfo) -> bool:
+    return one.data.get("fingerprint") == other.data.get("fingerprint")
 
 
 def lists_of(choice: Choice, names: list[str], step: int, k: int, hide: bool) -> dict[str, list[tuple[str, str]]]:
@@ -43,8 +48,9 @@ def body(choice: Choice) -> None:
         step = choices.step_choice(choice)
         offered = rivals(choice)
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            short = {word: name for name, word in links.short_names(offered).items()}
-            chosen = choices.several("Models", list(short), list(short)[:FIRST], key="models")
+            short = {word: name for name, word in links.short_names(list(offered)).items()}
+            first = [one for one in short if _same_events(offered[short[one]], choice.run)][:FIRST]
+            chosen = choices.several("Models", list(short), first, key="models")
             k = int(choices.one_of("Length of the lists", ["10", "5", "20"], key="k"))
             hide = choices.hide_seen(choice)
         if not chosen:

@@ -42,7 +42,7 @@ def test_nonsense_in_the_address_falls_back_to_the_defaults(app: Open, page: str
     assert not at.error
     if page != "start":
         assert "There is no user “nobody”" in told(at)
-        assert at.selectbox(key="user").value == "u0001"
+        assert at.selectbox(key="user_box").value == "u0001"
 
 
 @pytest.mark.parametrize("page", ["trace", "compare"])
@@ -83,7 +83,7 @@ def test_a_run_without_its_log_answers_for_a_typed_history(app: Open) -> None:
     strip = component(at, "strip")
     assert strip["titles"] == ["Apple", "Bread & <b>butter</b>", "*Cake*"]
     assert strip["when"] == ["", "", ""]
-    assert at.slider(key="step").value == 3
+    assert at.slider(key="step_slider").value == 3
 
 
 def test_a_typed_history_of_unknown_ids_alone_says_so_and_shows_the_user(app: Open) -> None:
@@ -98,7 +98,7 @@ def test_a_typed_history_of_ten_thousand_items_is_cut_to_what_the_model_reads(ap
     assert not at.error
     strip = component(at, "strip")
     assert (strip["first"], strip["last"], len(strip["titles"])) == (9989, 10000, 12)
-    at.slider(key="step").set_value(7).run()
+    at.slider(key="step_slider").set_value(7).run()
     assert not at.exception
     strip = component(at, "strip")
     assert strip["first"] <= 7 <= strip["last"]
@@ -113,23 +113,23 @@ def test_a_typed_history_of_one_item_is_traced(app: Open) -> None:
 
 def test_a_new_user_puts_the_step_back_to_the_last_but_one_event(app: Open) -> None:
     at = app("trace", user="u0002", step="5")
-    assert at.slider(key="step").value == 5
-    at.selectbox(key="user").set_value("u0003").run()
-    assert at.slider(key="step").value == at.slider(key="step").max - 1
+    assert at.slider(key="step_slider").value == 5
+    at.selectbox(key="user_box").set_value("u0003").run()
+    assert at.slider(key="step_slider").value == at.slider(key="step_slider").max - 1
 
 
 def test_a_random_user_is_another_user_of_the_log(app: Open) -> None:
     at = app("trace", user="u0002")
     next(one for one in at.button if one.label == "Random user").click().run()
     assert not at.exception
-    assert at.selectbox(key="user").value != "u0002"
+    assert at.selectbox(key="user_box").value != "u0002"
     assert not told(at)
 
 
 def test_a_pinned_history_stays_beside_the_next_one_until_it_is_unpinned(app: Open) -> None:
     at = app("trace", user="u0002", step="9")
     next(one for one in at.button if one.label == "Pin").click().run()
-    at.selectbox(key="user").set_value("u0003").run()
+    at.selectbox(key="user_box").set_value("u0003").run()
     assert "Pinned, user u0002 in mixed/recblr: After event 9," in shown(at)
     next(one for one in at.button if one.label == "Unpin").click().run()
     assert "Pinned" not in shown(at)

@@ -38,7 +38,7 @@ def test_seen_items_leave_every_list_on_request(app: Open, sample_log: Interacti
 def test_at_the_end_of_a_history_nothing_is_said_to_have_come_next(app: Open) -> None:
     at = app("compare", user="u0002")
     assert "What came next is" in shown(at)
-    at.slider(key="step").set_value(at.slider(key="step").max).run()
+    at.slider(key="step_slider").set_value(at.slider(key="step_slider").max).run()
     assert not at.exception
     assert component(at, "toplists")["truth"] is None
     assert "came next" not in shown(at)

@@ -61,9 +61,9 @@ def test_an_example_opens_what_it_promises(app: Open, example: links.Example, sa
     assert example.page in PAGES
     if "user" in example.params:
         assert example.params["user"] in sample_log.user_index
-        assert at.selectbox(key="user").value == example.params["user"]
+        assert at.selectbox(key="user_box").value == example.params["user"]
     if "step" in example.params:
-        assert at.slider(key="step").value == int(example.params["step"])
+        assert at.slider(key="step_slider").value == int(example.params["step"])
 
 
 def test_named_users_are_in_the_log(sample_log: InteractionLog) -> None:

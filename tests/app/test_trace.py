@@ -55,7 +55,7 @@ def test_all_channels_are_shown_on_request_within_the_size_of_an_instant_message
 def test_the_step_moves_the_cursor_the_sentence_and_every_chart(app: Open) -> None:
     at = app("trace", user="u0002", step="7")
     before = figures(at)
-    at.slider(key="step").set_value(20).run()
+    at.slider(key="step_slider").set_value(20).run()
     assert component(at, "strip")["step"] == component(at, "heatmap")["step"] == 20
     assert "After event 20," in shown(at)
     after = figures(at)

@@ -4,12 +4,13 @@ import torch
 from recblr.training.loss import cross_entropy
 
 
+@pytest.mark.parametrize("size", [1.0, 9.0])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("pad_class", [False, True])
-def test_loss_and_gradients_are_torchs_own(pad_class, with_bias, smoothing):
+def test_loss_and_gradients_are_torchs_own(pad_class, with_bias, smoothing, size):
     g = torch.Generator().manual_seed(0)
-    hidden = torch.randn(5000, 8, generator=g).requires_grad_()
+    hidden = (size * torch.randn(5000, 8, generator=g)).requires_grad_()
     weight = torch.randn(301, 8, generator=g).requires_grad_()
     bias = torch.randn(301, generator=g).requires_grad_() if with_bias else None
     targets = torch.randint(1, 301, (5000,), generator=g)
