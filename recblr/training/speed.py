@@ -8,6 +8,7 @@ One run times the project's step beside two re-statements on the same events, we
 
 Before any time is printed, the gradients of each re-statement must agree with the project's to 1e-3, on one batch
 without dropout. The variants take turns, so that a busy moment of the machine meets all of them; medians are reported.
+On a machine that runs nothing else, OMP_WAIT_POLICY=active keeps both threads awake between operations.
 """
 
 from __future__ import annotations
@@ -155,6 +156,19 @@ def _check(variants: list[Variant], batch: TrainingBatch) -> dict[str, float]:
     return found
 
 
+def _where(variant: Variant, batches: list[TrainingBatch]) -> dict[str, float]:
+    """Share of a step's CPU time by operation, the ten largest, and of the whole loss beside them."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for batch in batches:
+            variant.step(batch)
+    rows = profile.key_averages()
+    total = sum(row.self_cpu_time_total for row in rows)
+    top = sorted(rows, key=lambda row: -row.self_cpu_time_total)[:10]
+    shares = {row.key.removeprefix("aten::"): row.self_cpu_time_total / total for row in top}
+    loss = next(row.cpu_time_total for row in rows if row.key == "_ChunkedCrossEntropy")
+    return {"loss, forward and gradients, all operations": loss / total, **shares}
+
+
 def measure(log: InteractionLog, *, steps: int, batch_size: int = 16, max_len: int = 200) -> dict[str, Any]:
     """Seconds for a million targets, median over `steps` batches, of every variant."""
     split = leave_one_out(log)
@@ -172,6 +186,7 @@ def measure(log: InteractionLog, *, steps: int, batch_size: int = 16, max_len: i
     for n in range(steps + 2):
         for variant in variants:
             variant.step(bucketed[n] if "this project" in variant.name else mixed[n])
+    medians = {variant.name: statistics.median(variant.seconds[2:]) for variant in variants}
     return {
         "log": log.name,
         "threads": torch.get_num_threads(),
@@ -179,7 +194,9 @@ def measure(log: InteractionLog, *, steps: int, batch_size: int = 16, max_len: i
         "machine": platform.machine(),
         "steps": steps,
         "gradient_difference_without_dropout": differences,
-        "seconds_per_million_targets": {v.name: statistics.median(v.seconds[2:]) for v in variants},
+        "batch_size": batch_size,
+        "seconds_per_million_targets": medians,
+        "where_the_time_goes": {variant.name: _where(variant, bucketed[:5]) for variant in (variants[0], variants[2])},
     }
 
 
@@ -187,9 +204,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="path of a log, such as ML-1M")
     parser.add_argument("--steps", type=int, default=60, help="batches of each variant")
+    parser.add_argument("--batch-size", type=int, default=16, help="windows a batch")
     options = parser.parse_args()
     log, _ = open_log(options.data)
-    print(json.dumps(measure(log, steps=options.steps), indent=1))  # noqa: T201 - a command's output
+    print(json.dumps(measure(log, steps=options.steps, batch_size=options.batch_size), indent=1))  # noqa: T201 - a command's output
 
 
 if __name__ == "__main__":

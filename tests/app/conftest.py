@@ -83,7 +83,7 @@ def write_run(folder: Path, name: str, catalog: Catalog, log: str, **fields: Any
 @pytest.fixture
 def app(more_runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., AppTest]:
     """app(page, **parameters) -> the page as it stands after its first run."""
-    monkeypatch.setenv("RECBLR_RUNS", str(more_runs) + ":/tmp/exp/runs")
+    monkeypatch.setenv("RECBLR_RUNS", str(more_runs))
     monkeypatch.setenv("RECBLR_LOG", str(tmp_path / "app.log"))
     st.cache_data.clear()
 
@@ -99,7 +99,7 @@ def app(more_runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cal
 @pytest.fixture(scope="session")
 def server(more_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the app, started as a reader starts it, from a folder that is not the project's."""
-    yield from serve(tmp_path_factory.mktemp("server"), {"RECBLR_RUNS": str(more_runs) + ":/tmp/exp/runs"})
+    yield from serve(tmp_path_factory.mktemp("server"), {"RECBLR_RUNS": str(more_runs)})
 
 
 def serve(place: Path, variables: dict[str, str]) -> Iterator[str]:
