@@ -46,7 +46,14 @@ items, times = log.sequence(user)
 history = [str(log.catalog.ids[item]) for item in items]
 trace = model.trace(history, times.tolist())
 start, end = log.offsets[user], log.offsets[user + 1]
-events = describe(trace.items[0], trace.times[0], log.catalog, causes=causes[start:end].tolist())
+own = slice(start, end)
+events = describe(
+    trace.items[0],
+    trace.times[0],
+    log.catalog,
+    causes=causes[own].tolist(),
+    cause_from=truth.cause_pos[own].tolist(),
+)
 events.frame().tail(12)
 
 # %% [markdown]
