@@ -10,6 +10,7 @@ from recblr.figures.channels import (
     LONGEST,
     by_half_life,
     channel_half_lives,
+    fullest,
     recurrence_error,
     spread,
     start_state,
@@ -97,8 +98,20 @@ def test_a_matrix_holds_the_chosen_channels_in_their_order() -> None:
     rows = np.array([3, 0])
     drawn = matrix(layer, "state", rows)
     np.testing.assert_array_equal(drawn.values, layer.state[0][:, rows].T)
-    assert drawn.low == -drawn.high == -np.abs(drawn.values).max()
+    assert drawn.low == -drawn.high
+    assert 0.9 <= (np.abs(drawn.values) <= drawn.high).mean() < 1
+    assert drawn.clipped
     assert offered(layer) == ["state", "decay", "write", "entered"]
+
+
+def test_the_fullest_channel_is_the_one_that_holds_most_at_the_typical_event_and_not_once() -> None:
+    state = np.ones((1, 9, 3), dtype=np.float32)
+    state[0, :, 1] = -2
+    state[0, 4, 2] = 100
+    layer = LayerTrace(name="made", state=state)
+    assert fullest(layer, np.arange(3)) == 1
+    assert fullest(layer, np.array([0, 2])) == 0
+    assert fullest(layer, np.arange(0)) is None
 
 
 def test_attention_of_a_later_event_is_no_number_and_the_range_is_not_that_of_the_first_events() -> None:
