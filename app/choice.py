@@ -31,6 +31,13 @@ class Choice:
         row = self.catalog.index.get(item)
         return item if row is None else self.catalog.title(row)
 
+    def why(self, event: int) -> str:
+        """Why an event happened, in brackets, where the truth is known."""
+        if not self.subject.causes:
+            return ""
+        source = self.subject.cause_from[event - 1]
+        return f" ({self.subject.causes[event - 1]}{f', because of event {source}' if source else ''})"
+
     def came_next(self, step: int) -> str | None:
         """External id of the event after `step`, or None at the end of the history."""
         return self.subject.ids[step] if step < len(self.subject) else None

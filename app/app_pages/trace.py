@@ -30,7 +30,9 @@ def summary(choice: Choice, trace: Trace, layer: int, step: int, events: Events)
     told = [f"It would now recommend {names}" + (" (items seen before are left out)." if hide else ".")]
     came, asked = choice.came_next(step), choice.target
     if came is not None:
-        told.append(f"What came next, “{choice.title(came)}”, {_ranked(choice, step, came, hide)}")
+        told.append(
+            f"What came next, “{choice.title(came)}”{choice.why(step + 1)}, {_ranked(choice, step, came, hide)}"
+        )
     if asked is not None:
         told.append(f"“{choice.title(asked)}”, asked about, {_ranked(choice, step, asked, hide)}")
     st.markdown(plain(" ".join(told)))
@@ -64,9 +66,9 @@ def matrix_view(choice: Choice, trace: Trace, layer: int, step: int, events: Eve
             chosen = "mean"
             everything = choices.switch(f"All {len(order)} channels", key="all")
     channel = choices.channel_choice(len(order))
-    if channel is None and len(order):
-        channel = int(order[0])
     rows = channels.spread(order, len(order) if everything else channels.FEW, keep=channel)
+    if channel is None:
+        channel = channels.fullest(record, rows)
     drawn = matrix(record, name, rows, head=None if chosen == "mean" else int(chosen) - 1)
     heading(
         heat_map.question(drawn), f"{heat_map.answer(drawn, events, len(order))} Drawn is {drawn.quantity.meaning}."

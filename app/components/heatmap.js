@@ -63,7 +63,7 @@ class HeatMap {
   paintLegend() {
     const { low, high, signed, clipped, colors } = this.data;
     const ends = this.legend.querySelectorAll("span");
-    ends[0].textContent = short(low);
+    ends[0].textContent = `${clipped && signed ? "≤ " : ""}${short(low)}`;
     ends[1].textContent = `${clipped ? "≥ " : ""}${short(high)}`;
     const middle = css(this.background);
     const stops = signed ? [colors.negative, middle, colors.positive] : [middle, colors.positive];

@@ -57,6 +57,16 @@ def spread(order: NDArray[np.int64], count: int = FEW, *, keep: int | None = Non
     return np.asarray(order[np.sort(places)])
 
 
+def fullest(layer: LayerTrace, among: NDArray[np.int64], *, row: int = 0) -> int | None:
+    """The channel that holds most at the typical event (median of the state's size); None without channels."""
+    if len(among) == 0:
+        return None
+    if layer.state is None:
+        return int(among[0])
+    size = np.median(np.abs(layer.state[row][:, among]), axis=0)  # [len(among)]
+    return int(among[int(np.argmax(size))])
+
+
 def start_state(layer: LayerTrace, *, row: int = 0) -> NDArray[np.inexact]:
     """[C] state before the first event: zero, but for presets that warm it up on padding."""
     if layer.state is None or layer.decay is None or layer.entered is None:

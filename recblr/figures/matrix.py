@@ -16,6 +16,9 @@ from recblr.figures.channels import channel_half_lives, rotation, start_state
 from recblr.figures.view import number
 from recblr.trace import LayerTrace
 
+_MOST = 0.98
+"""Share of the cells that the colour range covers, so that a few extreme ones do not bleach all others."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
@@ -55,14 +58,15 @@ class Matrix:
     """[R] beside each row."""
     low: float
     high: float
-    """Ends of the colour range; symmetric about zero for signed quantities."""
+    """Ends of the colour range; symmetric about zero for signed quantities. A few values may lie outside."""
     signed: bool
     rows_are_events: bool = False
 
     @property
     def clipped(self) -> bool:
-        """Whether some values lie above the colour range and are drawn as its end."""
-        return bool(np.nanmax(self.values) > self.high * (1 + 1e-6))
+        """Whether some values lie outside the colour range and are drawn as its end."""
+        size = np.abs(self.values) if self.signed else self.values
+        return bool(np.nanmax(size) > self.high * (1 + 1e-6))
 
     @property
     def quantity(self) -> Quantity:
@@ -140,7 +144,7 @@ def _attention(layer: LayerTrace, head: int | None, row: int) -> Matrix:
         rows=rows,
         labels=tuple(str(one + 1) for one in rows),
         low=0.0,
-        high=float(np.nanquantile(weights, 0.98)) or 1.0,  # the first events have little to look at, so weights near 1
+        high=float(np.nanquantile(weights, _MOST)) or 1.0,
         signed=False,
         rows_are_events=True,
     )
@@ -159,7 +163,7 @@ def _parts(array: NDArray[np.inexact]) -> NDArray[np.float32]:
 def _range(values: NDArray[np.float32], signed: bool) -> tuple[float, float]:
     """Ends of the colour range; a quantity that is never negative keeps its own range, so that gates near 1 differ."""
     if signed:
-        top = float(np.abs(values).max()) or 1.0
+        top = float(np.quantile(np.abs(values), _MOST)) or float(np.abs(values).max()) or 1.0
         return -top, top
     low, high = float(values.min()), float(values.max())
     return (low, high) if high - low > 1e-6 else (min(low, 0.0), max(high, 1.0))
