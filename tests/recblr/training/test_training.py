@@ -1,5 +1,6 @@
 """The loop end to end on a toy: it learns, stops, resumes bit by bit after being killed."""
 
+import math
 import os
 import runpy
 import signal
@@ -29,17 +30,21 @@ def small(name, **fields):
 QUICK = {"epochs": 8, "batch_size": 8, "lr": 0.01, "warmup": 0.05, "average": 0.0, "protocol": "recbole"}
 
 
+MARKOV = (1 + 1 / math.log2(3)) / 2
+"""NDCG of knowing the two neighbours on the ring but not the direction."""
+
+
 @pytest.mark.parametrize("objective", ["all", "last"])
 @pytest.mark.parametrize("name", [name for name, cls in REGISTRY.items() if cls.learns])
 def test_every_backbone_learns_a_ring_that_no_markov_chain_can(name, objective, tmp_path):
     if objective == "all" and not REGISTRY[name].causal:
         pytest.skip("not causal")
-    config = TrainConfig(
-        **QUICK | {"epochs": 16, "objective": objective, "batch_size": 8 if objective == "all" else 64}
-    )
-    folder = train(name, small(name), config, ring(), tmp_path / "run")
+    batch_size = 8 if objective == "all" else 64
+    config = TrainConfig(**QUICK | {"epochs": 12, "objective": objective, "batch_size": batch_size})
+    settings = make_config(REGISTRY[name], n_items=12, d=32, max_len=20, dropout=0.0)
+    folder = train(name, settings, config, ring(users=120), tmp_path / "run")
     run = load_run(folder)
-    assert run.metrics["test"]["metrics"]["NDCG@10"] > 0.9
+    assert run.metrics["test"]["metrics"]["NDCG@10"] > MARKOV + 0.04
     assert run.metrics["curve"][-1]["loss"] < run.metrics["curve"][0]["loss"]
     assert not list(tmp_path.glob(".*training*"))
 
