@@ -25,7 +25,11 @@ class Example:
     claim: str
     """What is seen there, in one line."""
     page: str
-    params: dict[str, str]
+    params: dict[str, str | list[str]]
+    ranks: dict[str, int]
+    """Run -> rank of what came next at the step shown, as the claim says it."""
+    holds: dict[str, Any]
+    """Which channel or head holds how much of which event, as the claim says it; may be empty."""
 
 
 @cache
@@ -40,7 +44,9 @@ def examples() -> list[Example]:
             title=one["title"],
             claim=one["claim"],
             page=one["page"],
-            params={key: str(value) for key, value in one["params"].items()},
+            params={key: value if isinstance(value, list) else str(value) for key, value in one["params"].items()},
+            ranks=one["ranks"],
+            holds=one.get("holds", {}),
         )
         for one in _file().get("example", [])
     ]
@@ -51,9 +57,9 @@ def named_users(log: str) -> dict[str, str]:
     return {str(one["id"]): one["label"] for one in _file().get("user", []) if one["log"] == log}
 
 
-def link(page_file: str, label: str, params: dict[str, str], *, icon: str | None = None) -> None:
+def link(page_file: str, label: str, params: Mapping[str, str | list[str]], *, icon: str | None = None) -> None:
     """A link to a view of the app."""
-    st.page_link(page_file, label=label, icon=icon, query_params=params)
+    st.page_link(page_file, label=label, icon=icon, query_params=dict(params))
 
 
 def short_names(runs: Sequence[str]) -> dict[str, str]:

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import links
+import numpy as np
 import pytest
 from pages import PAGES
 from streamlit.testing.v1 import AppTest
 from tests_app import APP, component, shown, told
 
+import recblr
 from recblr.data.log import InteractionLog
+from recblr.figures.channel import parts
 
 Open = Callable[..., AppTest]
 
@@ -64,6 +67,27 @@ def test_an_example_opens_what_it_promises(app: Open, example: links.Example, sa
         assert at.selectbox(key="user_box").value == example.params["user"]
     if "step" in example.params:
         assert at.slider(key="step_slider").value == int(example.params["step"])
+
+
+@pytest.mark.parametrize("example", links.examples(), ids=lambda one: one.title)
+def test_the_claim_of_an_example_is_true_of_the_shipped_runs(
+    example: links.Example, sample_log: InteractionLog
+) -> None:
+    items, times = sample_log.sequence(sample_log.user_index[example.params["user"]])
+    ids, step = sample_log.catalog.ids[items].tolist(), int(example.params.get("step", len(items) - 1))
+    for run, rank in example.ranks.items():
+        scores = recblr.load(run).scores(ids[:step], times[:step].tolist())
+        target = sample_log.catalog.index[ids[step]]
+        better, level = (scores[1:] > scores[target]).sum(), (scores[1:] == scores[target]).sum() - 1
+        assert better + level / 2 + 1 == pytest.approx(rank, abs=0.5), run
+    if holds := example.holds:
+        layer = recblr.load(holds["run"]).trace(ids, times.tolist()).layers[holds["layer"] - 1]
+        source = holds["event"] - 1
+        if "channel" in holds:
+            left, _ = parts(layer, holds["channel"], step - 1)
+            assert abs(left[source]) / np.abs(left).sum() >= holds["least"]
+        else:
+            assert layer.mix[0, holds["head"] - 1, step - 1, source] >= holds["least"]
 
 
 def test_named_users_are_in_the_log(sample_log: InteractionLog) -> None:
