@@ -19,7 +19,6 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-import streamlit as st
 import torch
 from streamlit.testing.v1 import AppTest
 
@@ -32,6 +31,8 @@ from recblr.runs import SAMPLE_ROOT
 HERE = Path(__file__).parent
 APP = HERE.parents[1] / "app"
 sys.path[:0] = [str(APP), str(HERE)]  # as `streamlit run app/main.py` does; and what the tests of the app share
+
+import cache  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -85,7 +86,7 @@ def app(more_runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cal
     """app(page, **parameters) -> the page as it stands after its first run."""
     monkeypatch.setenv("RECBLR_RUNS", str(more_runs))
     monkeypatch.setenv("RECBLR_LOG", str(tmp_path / "app.log"))
-    st.cache_data.clear()
+    cache.runs.clear()  # the rest is kept by fingerprints, so one test cannot show another its own
 
     def opened(page: str = "start", **parameters: str | list[str]) -> AppTest:
         at = AppTest.from_file(str(APP / "main.py"), default_timeout=60)

@@ -46,10 +46,9 @@ def test_nonsense_in_the_address_falls_back_to_the_defaults(app: Open, page: str
         assert at.selectbox(key="user_box").value == next(iter(links.named_users("mixed")))
 
 
-@pytest.mark.parametrize("page", ["trace", "compare"])
-@pytest.mark.parametrize("run", ["none/such", "../../etc", "/etc/passwd", "..", "%00"])
-def test_no_address_leads_out_of_the_allowed_folders(app: Open, page: str, run: str) -> None:
-    at = app(page, run=run)
+@pytest.mark.parametrize("run", ["none/such", "../../etc", "/etc/passwd"])
+def test_no_address_leads_out_of_the_allowed_folders(app: Open, run: str) -> None:
+    at = app("trace", run=run)
     assert not at.exception
     assert f"There is no run “{run}” in the allowed folders" in told(at)
     assert at.selectbox(key="run").value == "mixed/recblr"
