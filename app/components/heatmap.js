@@ -91,6 +91,7 @@ class HeatMap {
     this.drawLabels(pen, at);
     this.drawCursor(pen, at);
     this.readout.textContent = this.says();
+    Object.assign(this.frame.dataset, { subject: this.data.subject, step: this.cursor.step });
   }
 
   // Sign is not left to colour alone: a large negative cell carries a minus.

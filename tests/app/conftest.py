@@ -5,13 +5,8 @@ The runs are the shipped ones, and a folder of further ones in every state that 
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +28,7 @@ APP = HERE.parents[1] / "app"
 sys.path[:0] = [str(APP), str(HERE)]  # as `streamlit run app/main.py` does; and what the tests of the app share
 
 import cache  # noqa: E402
+from tests_app import serve, settle  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -45,7 +41,6 @@ FLAGS = [
     "--disable-extensions",
     "--no-first-run",
 ]
-START_SECONDS = 60
 WAIT_MS = 60_000
 
 
@@ -101,45 +96,6 @@ def app(more_runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cal
 def server(more_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the app, started as a reader starts it, from a folder that is not the project's."""
     yield from serve(tmp_path_factory.mktemp("server"), {"RECBLR_RUNS": str(more_runs)})
-
-
-def serve(place: Path, variables: dict[str, str]) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(APP / "main.py"), "--server.headless", "true"]
-    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
-    env = {**os.environ, **variables, "RECBLR_LOG": str(place / "app.log")}
-    with (place / "streamlit.log").open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=place, env=env)
-        try:
-            address = f"http://127.0.0.1:{port}"
-            wait_until_healthy(address, process)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-def wait_until_healthy(address: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
-        assert process.poll() is None, "the server ended by itself"
-        try:
-            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1) as answer:
-                if answer.read() == b"ok":
-                    return
-        except OSError:
-            process_wait(process, 0.05)
-    pytest.fail(f"the server was not healthy after {START_SECONDS} s")
-
-
-def process_wait(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Wait a moment, or less where the process ends."""
-    try:
-        process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return
 
 
 @pytest.fixture(scope="session")
@@ -199,10 +155,3 @@ def watch(page: Any, wrong: list[str]) -> None:
     page.on("request", asked)
     page.on("console", spoke)
     page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
-
-
-def settle(page: Any) -> None:
-    """Until the script has run and the charts are drawn."""
-    page.wait_for_selector('[data-testid="stApp"][data-test-connection-state="CONNECTED"]')
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
