@@ -95,6 +95,13 @@ def one_of(label: str, options: Sequence[str], *, key: str, help: str | None = N
     return chosen if chosen in options else options[0]
 
 
+def open_tab(names: Sequence[str], *, key: str) -> tuple[str, Any]:
+    """(name, container) of the tab that the reader opened, at first the first; the others are not built."""
+    _forget_if(key, lambda value: value not in names)
+    tabs = st.tabs(list(names), key=key, bind=URL)
+    return next(((name, tab) for name, tab in zip(names, tabs, strict=True) if tab.open), (names[0], tabs[0]))
+
+
 def several(label: str, options: Sequence[str], default: Sequence[str], *, key: str) -> list[str]:
     """A bound choice of any number."""
     _forget_if(key, lambda value: not set(value) <= set(options))

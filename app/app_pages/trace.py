@@ -117,36 +117,50 @@ def body(choice: Choice) -> None:
         subject = f"{choice.run.name}/{choice.subject.key}/{events.first}-{events.last}"
         strip(events, key="strip", subject=subject, step=step, on_move=partial(choices.moved, "strip"))
         channel = matrix_view(choice, trace, layer, step, events, subject)
-        over_events(choice, trace, layer, at, events, channel)
-        left, right = st.columns(2, gap="large")
-        with left:
-            code = links.trace_code(choice, events, f"lives(trace, {layer}, events, channel={channel})")
-            order = channels.by_half_life(trace.layers[layer])
-            pick = partial(choices.channel_from_chart, "lives", order.tolist())
-            show(figures.lives(trace, layer, events, channel=channel), key="lives", code=code, on_select=pick)
-        with right:
-            code = links.trace_code(choice, events, f"trajectory(trace, {layer}, {at}, events)")
-            show(cache.trajectory(trace, layer, at, events), key="trajectory", code=code)
+        name, tab = choices.open_tab(list(PARTS), key="view")
+        with tab:
+            PARTS[name](choice, trace, layer, at, events, channel)
         for note in trace.notes:
             st.caption(plain(note))
 
 
-def over_events(choice: Choice, trace: Trace, layer: int, at: int, events: Events, channel: int | None) -> None:
-    """The charts that share the x-axis of the strip and the heat map."""
-    pick = choices.step_from_chart
+def matters(choice: Choice, trace: Trace, layer: int, at: int, events: Events, channel: int | None) -> None:
     code = links.trace_code(choice, events, f"memory(trace, {layer}, {at}, events)")
-    show(figures.memory(trace, layer, at, events), key="memory", code=code, on_select=partial(pick, "memory"))
+    view = figures.memory(trace, layer, at, events)
+    show(view, key="memory", code=code, on_select=partial(choices.step_from_chart, "memory"))
+
+
+def movement(choice: Choice, trace: Trace, layer: int, at: int, events: Events, channel: int | None) -> None:
     pin = choices.pinned()
     beside = None
     if pin is not None:
         beside = cache.trace(pin.run, pin.subject, pin.step, pin.catalog)[0], pin.subject.label
     code = links.trace_code(choice, events, f"norms(trace, {layer}, {at}, events)")
     view = figures.norms(trace, layer, at, events, pinned=beside)
-    show(view, key="norms", code=code, on_select=partial(pick, "norms"))
-    if channel is not None and trace.layers[layer].entered is not None:
-        code = links.trace_code(choice, events, f"channel_parts(trace, {layer}, {channel}, {at}, events)")
-        view = figures.channel_parts(trace, layer, channel, at, events)
-        show(view, key="parts", code=code, on_select=partial(pick, "parts"))
+    show(view, key="norms", code=code, on_select=partial(choices.step_from_chart, "norms"))
+    code = links.trace_code(choice, events, f"trajectory(trace, {layer}, {at}, events)")
+    show(cache.trajectory(trace, layer, at, events), key="trajectory", code=code)
+
+
+def one_channel(choice: Choice, trace: Trace, layer: int, at: int, events: Events, channel: int | None) -> None:
+    code = links.trace_code(choice, events, f"channel_parts(trace, {layer}, {channel or 0}, {at}, events)")
+    view = figures.channel_parts(trace, layer, channel or 0, at, events)
+    show(view, key="parts", code=code, on_select=partial(choices.step_from_chart, "parts"))
+
+
+def all_channels(choice: Choice, trace: Trace, layer: int, at: int, events: Events, channel: int | None) -> None:
+    code = links.trace_code(choice, events, f"lives(trace, {layer}, events, channel={channel})")
+    order = channels.by_half_life(trace.layers[layer])
+    pick = partial(choices.channel_from_chart, "lives", order.tolist())
+    show(figures.lives(trace, layer, events, channel=channel), key="lives", code=code, on_select=pick)
+
+
+PARTS = {
+    "What still matters": matters,
+    "How the state moves": movement,
+    "What fills a channel": one_channel,
+    "How long channels remember": all_channels,
+}
 
 
 page_title(PAGES["trace"].question)

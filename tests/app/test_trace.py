@@ -52,16 +52,21 @@ def test_all_channels_are_shown_on_request_within_the_size_of_an_instant_message
     assert len(next(one.proto.json for one in at.get("bidi_component") if "heatmap" in one.proto.id)) < 500_000
 
 
-def test_the_step_moves_the_cursor_the_sentence_and_every_chart(app: Open) -> None:
-    at = app("trace", user="u0002", step="7")
-    before = figures(at)
+@pytest.mark.parametrize("view", ["What still matters", "How the state moves", "What fills a channel"])
+def test_the_step_moves_the_cursor_the_sentence_and_every_chart_over_events(app: Open, view: str) -> None:
+    at = app("trace", user="u0002", step="7", view=view)
     at.slider(key="step_slider").set_value(20).run()
     assert component(at, "strip")["step"] == component(at, "heatmap")["step"] == 20
     assert "After event 20," in shown(at)
-    after = figures(at)
-    marks = [one["layout"]["shapes"][0]["x0"] for one in after if "shapes" in one["layout"]]
-    assert marks == [20, 20, 20]
-    assert before != after
+    marks = [one["layout"]["shapes"][0]["x0"] for one in figures(at) if "shapes" in one["layout"]]
+    assert marks == [20]
+
+
+def test_only_the_open_tab_is_built(app: Open) -> None:
+    assert len(figures(app("trace"))) == 1
+    assert len(figures(app("trace", view="How the state moves"))) == 2
+    assert "How long does each channel remember?" in shown(app("trace", view="How long channels remember"))
+    assert len(figures(app("trace", view="nonsense"))) == 1
 
 
 def test_the_strip_says_why_each_event_of_the_sample_log_happened(app: Open, sample_log: InteractionLog) -> None:
@@ -94,7 +99,7 @@ def test_a_complex_state_is_sent_with_its_imaginary_part_and_its_turn(app: Open)
 
 
 def test_a_chosen_channel_is_among_the_rows_and_taken_apart_exactly(app: Open) -> None:
-    at = app("trace", channel="5", step="12")
+    at = app("trace", channel="5", step="12", view="What fills a channel")
     assert 5 in component(at, "heatmap")["row_numbers"]
     text = shown(at)
     assert "Which events fill channel 5 after event 12?" in text
@@ -103,6 +108,6 @@ def test_a_chosen_channel_is_among_the_rows_and_taken_apart_exactly(app: Open) -
 
 def test_the_word_exact_never_stands_without_an_error(app: Open) -> None:
     for run in ("mixed/recblr", "mixed/sasrec", "mixed/lrurec"):
-        for line in shown(app("trace", run=run)).splitlines():
+        for line in shown(app("trace", run=run, view="What fills a channel")).splitlines():
             if "exact" in line:
                 assert "error of" in line or "misses by" in line, line
