@@ -236,6 +236,7 @@ def zipped() -> bytes:
         (b"\x7fELF\x02\x01\x01\x00\x00", "a NUL byte, so this is not UTF-8 text: a binary file under this name"),
         (b"user,item\n1,a\n2,\x00\n", "line 3: a NUL byte"),
     ],
+    ids=["Parquet", "zip", "gzip", "ELF", "NUL"],
 )
 def test_a_binary_file_called_csv_is_said_so(write, content: bytes, said: str):
     with pytest.raises(DataError) as caught:
