@@ -119,7 +119,7 @@ def test_programs_take_turns_and_the_ratio_to_the_copy_is_of_the_same_round(monk
 
         return run
 
-    found = interleaved({COPY: timed(COPY, 1.0), "ours": timed("ours", 3.0)}, repeats=6, seconds=60)
+    found = interleaved({COPY: timed(COPY, 1.0), "ours": timed("ours", 3.0)}, repeats=6, seconds=60.0)
     assert calls == [COPY, "ours"] * 6
     assert found["ours"].to_copy == 3
     assert found["ours"].median_ms == 3 * 3.5
@@ -128,7 +128,7 @@ def test_programs_take_turns_and_the_ratio_to_the_copy_is_of_the_same_round(monk
 
 
 def test_a_slow_program_is_repeated_as_often_as_the_time_allows_but_not_less_than_asked():
-    found = interleaved({"one": lambda: sum(range(1000))}, repeats=1000, least=3, seconds=0)
+    found = interleaved({"one": lambda: sum(range(1000))}, repeats=1000, least=3, seconds=0.0)
     assert found["one"].repeats == 3
     assert math.isnan(found["one"].to_copy)
 
