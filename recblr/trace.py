@@ -38,9 +38,24 @@ class LayerTrace:
     phase: Array | None = None
     """[C] angle of a complex eigenvalue, radians a step."""
     mix: Array | None = None
-    """[B, H, T, T] effective attention, target step first, where the mixer computes one (attention)."""
+    """[B, H, T, T] effective attention, target step first, where the mixer computes one (attention).
+
+    Rows of a softmax sum to 1; pointwise attention is signed and not normalised."""
     value_norm: Array | None = None
     """[B, H, T] norm of what each source step offers to the mix, after the output projection."""
+    score_content: Array | None = None
+    """[B, H, T, T] part of the attention score, before its nonlinearity, that comes from the items; 0 for later
+    events. Where a mixer adds position and time, the three parts sum to the score."""
+    score_position: Array | None = None
+    """[B, H, T, T] part that comes from the places of the two events."""
+    score_time: Array | None = None
+    """[B, H, T, T] part that comes from the time between them."""
+    position_curve: Array | None = None
+    """[B, H, R] score that is added for each distance 0..R-1 in events."""
+    time_curve: Array | None = None
+    """[B, H, R] score that is added for each interval of elapsed time."""
+    time_edges: Array | None = None
+    """[B, R] seconds at which each interval of `time_curve` begins, at the last event of the row."""
     delta: Array | None = None
     """[B, T, C] discretisation step, for state space models."""
     conv: Array | None = None

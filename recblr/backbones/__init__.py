@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from recblr.backbones.base import Batch, SequentialBackbone, make_config
 from recblr.backbones.gru4rec import GRU4Rec
+from recblr.backbones.hstu import HSTU
 from recblr.backbones.lrurec import LRURec
 from recblr.backbones.markov import Markov
 from recblr.backbones.popularity import Popularity
 from recblr.backbones.recblr import RecBLR
 from recblr.backbones.sasrec import SASRec
+from recblr.backbones.tisasrec import TiSASRec
 from recblr.errors import ConfigError
 
-_BACKBONES: tuple[type[SequentialBackbone], ...] = (RecBLR, LRURec, SASRec, GRU4Rec, Markov, Popularity)
+_BACKBONES: tuple[type[SequentialBackbone], ...] = (RecBLR, LRURec, SASRec, TiSASRec, HSTU, GRU4Rec, Markov, Popularity)
 
 REGISTRY: dict[str, type[SequentialBackbone]] = {cls.name: cls for cls in _BACKBONES}
 

@@ -82,8 +82,11 @@ class SequentialBackbone(nn.Module):
     """Citation with arXiv number."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fixed": {}}
     """Preset name -> config fields that differ from the defaults; the first is the default."""
-    causal: ClassVar[bool] = True
-    """Output at t depends on events 1..t alone."""
+    causal: bool = True
+    """Output at t depends on events 1..t alone. A preset that is not sets it on the instance."""
+    reads_next_time: bool = False
+    """Output at t also depends on the time of event t + 1, the moment of the request, which may be known; not on its
+    item. The last event of a history, and `step`, take their own time for it."""
     uses_time: ClassVar[bool] = False
     recurrent: ClassVar[bool] = False
     """Carries a state of fixed size."""

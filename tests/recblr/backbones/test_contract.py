@@ -14,7 +14,7 @@ from recblr.backbones.base import last_hidden
 from recblr.checkpoint import load_run, save_run
 from recblr.data.log import Catalog, InteractionLog
 from recblr.data.splits import leave_one_out
-from recblr.errors import ConfigError
+from recblr.errors import ConfigError, RecblrError
 from recblr.training.loss import cross_entropy
 
 PARAMETERS = {
@@ -22,6 +22,8 @@ PARAMETERS = {
     "lrurec": 355_993,  # complex weights counted as two reals; 322,841 as one
     "sasrec": 331_584,
     "gru4rec": 300_672,
+    "hstu": 273_234,  # of the published 2 L - 1 position biases of a layer the L that are reached, and L positions
+    "tisasrec": 319_424,
     "markov": 0,
     "popularity": 0,
 }
@@ -30,7 +32,6 @@ PARAMETERS = {
 ITEMS = 12
 CASES = [(name, preset) for name, cls in REGISTRY.items() for preset in cls.presets]
 LEARNING = [case for case in CASES if REGISTRY[case[0]].learns]
-CAUSAL = [case for case in CASES if REGISTRY[case[0]].causal]
 
 
 def toy_log(users=40, seed=0):
@@ -69,6 +70,10 @@ def batch(rows=3, steps=9, seed=1):
     return Batch(items=items, times=times)
 
 
+CAUSAL = [case for case in CASES if model(*case).causal]
+NOT_CAUSAL = [case for case in CASES if case not in CAUSAL]
+
+
 def test_every_backbone_has_its_row_of_parameters():
     assert set(PARAMETERS) == set(REGISTRY)
 
@@ -88,9 +93,10 @@ def test_a_configuration_knows_its_preset(name, preset):
 def test_a_future_event_never_moves_a_past_output(name, preset):
     one, other = batch(), batch()
     other.items[:, 6:] = other.items[:, 6:] % ITEMS + 1
-    other.times[:, 6:] += 99_999
+    backbone = model(name, preset)
+    other.times[:, 6 + backbone.reads_next_time :] += 99_999
     with torch.no_grad():
-        before, after = model(name, preset)(one), model(name, preset)(other)
+        before, after = backbone(one), backbone(other)
     torch.testing.assert_close(before[:, :6], after[:, :6], rtol=0, atol=1e-6)
     assert name == "popularity" or not torch.allclose(before[:, 6:], after[:, 6:])
 
@@ -118,10 +124,21 @@ def test_the_order_of_a_batch_changes_no_output(name, preset):
 def test_stepping_event_by_event_gives_the_outputs_of_the_whole(name, preset):
     whole, backbone = batch(), model(name, preset)
     with torch.no_grad():
-        wanted, state = backbone(whole), backbone.initial_state(3)
+        state = backbone.initial_state(3)
         for t in range(9):
+            wanted = backbone(Batch(items=whole.items[:, : t + 1], times=whole.times[:, : t + 1]))[:, t]
             hidden, state = backbone.step(state, whole.items[:, t], whole.times[:, t])
-            torch.testing.assert_close(hidden, wanted[:, t], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(hidden, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "preset"), NOT_CAUSAL)
+def test_a_preset_that_is_not_causal_names_the_one_that_streams(name, preset):
+    backbone, whole = model(name, preset), batch()
+    able = [one for one in REGISTRY[name].presets if (name, one) in CAUSAL]
+    for ask in (lambda: backbone.initial_state(3), lambda: backbone.step({}, whole.items[:, 0], whole.times[:, 0])):
+        with pytest.raises(RecblrError, match=able[0] if able else name):
+            ask()
+    assert backbone.trace(whole).notes
 
 
 @pytest.mark.parametrize(("name", "preset"), [c for c in CAUSAL if REGISTRY[c[0]].recurrent])
