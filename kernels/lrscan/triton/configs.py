@@ -1,0 +1,98 @@
+"""The tuned table, in place of tuning at run time: the same launch, and so the same bits, on every machine.
+
+The entries rest on compiled machine code (no spills, loads started steps ahead) and not on timings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+KINDS = {"bdlru": 0, "rglru": 0, "mingru": 1, "hgrn": 2}
+"""Kernel variant of each gate: bdlru and rglru differ only in how the rate follows from lam."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    block: int
+    """Channels a program."""
+    stages: int
+    """Time steps of loads in flight."""
+    warps: int = 1
+    """One: barriers in a pipelined loop are free for a single warp only."""
+
+
+def power_of_two(n: int) -> int:
+    """The smallest power of two that is at least n (and at least 1)."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def channels(width: int, dtype: torch.dtype, *, stages: int = 8, most: int = 128) -> Config:
+    """Elementwise recurrences. Two-byte types take 64 channels or more: an asynchronous load moves 4 bytes a thread."""
+    least = 64 if dtype in (torch.bfloat16, torch.float16) else 32
+    return Config(block=max(least, min(most, power_of_two(width))), stages=stages)
+
+
+SPLIT_CHANNELS = 32768
+"""With fewer channels over all sequences than this, a device is not filled by one program a sequence."""
+SPLIT_LEAST_CHUNK = 256
+
+
+def chunk_steps(sequences: int, steps: int, width: int) -> int:
+    """Steps a chunk where a scan is split over time, or 0 where it is not."""
+    if sequences * width >= SPLIT_CHANNELS or steps < 4 * SPLIT_LEAST_CHUNK:
+        return 0
+    wanted = -(-2 * SPLIT_CHANNELS // max(sequences * width, 1))  # chunks a sequence
+    return max(SPLIT_LEAST_CHUNK, -(-steps // wanted))
+
+
+GATED_FORWARD_STAGES = 6
+GATED_BACKWARD_STAGES = 6
+
+
+def series_terms(dtype: torch.dtype) -> int:
+    """Terms of 1 - exp(-z) below z = 0.5 that reach the last digit of the accumulation type."""
+    return 16 if dtype == torch.float64 else 8
+
+
+COMPLEX_STAGES = 8
+COMPLEX_BLOCK = 64
+"""Complex channels a program: 128 numbers, as of the real recurrences."""
+
+
+SELECTIVE_PIECE = 16
+"""Steps whose states the backward pass holds at once."""
+SELECTIVE_STATES = 512
+"""Channels times states a program."""
+
+
+def selective(width: int, states: int, dtype: torch.dtype) -> Config:
+    """Several states a channel, all in registers."""
+    block = max(1, min(SELECTIVE_STATES // power_of_two(states), power_of_two(width)))
+    return Config(block=block, stages=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ssd:
+    block: int
+    """Channels of a head a program."""
+    states: int
+    """N, filled up to a power of two that a matrix product takes."""
+    length: int
+    """Steps a chunk."""
+    precision: str
+    """Of the matrix products: "ieee" for float32; "tf32" keeps three bits more than bfloat16 has."""
+    warps: int
+
+
+def ssd_forward(width: int, states: int, chunk: int, dtype: torch.dtype) -> Ssd:
+    """`chunk` is the most steps asked for."""
+    precision = "ieee" if dtype == torch.float32 else "tf32"
+    block, filled = min(32, max(16, power_of_two(width))), max(16, power_of_two(states))
+    length = 16 if chunk < 32 else 32
+    return Ssd(block=block, states=filled, length=length, precision=precision, warps=4)
+
+
+def ssd_backward(width: int, states: int, chunk: int, dtype: torch.dtype) -> Ssd:
+    return ssd_forward(width, states, chunk, dtype)
