@@ -1,36 +1,58 @@
 """Which backend runs an operator: names, what each supports, why one is unavailable, how "auto" chooses.
 
-A backend is a module with ``unavailable() -> str | None`` and one function an operator. To add one: write the module
-and add its line to `BACKENDS`, in the order in which "auto" should try them.
+A backend is a module with ``unavailable() -> str | None``, ``supports(operator, sample) -> bool`` and, for each
+operator it supports, two pure functions: ``linear_forward`` and ``linear_backward``, ``gated_…``, ``complex_…``,
+``ssd_…``, ``selective_…`` (signatures: `lrscan.reference`). Differentiation and registration with torch are written
+once for all of them, in `lrscan.ops`. To add a backend: write the module and add its line to `BACKENDS`.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from types import ModuleType
-from typing import Any
 
+import torch
 from torch import Tensor
 
-from lrscan import native, reference, torch_backend
+BACKENDS: dict[str, str] = {
+    "triton": "lrscan.triton",
+    "triton-interpret": "lrscan.triton.interpreter",
+    "native": "lrscan.native",
+    "torch": "lrscan.torch_backend",
+    "reference": "lrscan.reference",
+}
+"""Name -> module, imported when first asked for, in the order in which "auto" tries them."""
 
-BACKENDS: dict[str, ModuleType] = {"native": native, "torch": torch_backend, "reference": reference}
+_NOT_BY_ITSELF = ("triton-interpret",)
+"""Thousands of times slower than any other: for proofs, so only by name."""
 
 _chosen: ContextVar[str] = ContextVar("lrscan_backend", default="")
 
 
+@cache
+def backend_module(name: str) -> ModuleType:
+    return importlib.import_module(BACKENDS[name])
+
+
+def _why_not(name: str) -> str | None:
+    why: str | None = backend_module(name).unavailable()
+    return why
+
+
 def backends() -> dict[str, str | None]:
     """Backend name -> why it cannot be used here, or None."""
-    return {name: module.unavailable() for name, module in BACKENDS.items()}
+    return {name: _why_not(name) for name in BACKENDS}
 
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
     """Run every operator inside the block on one backend; "auto" chooses."""
-    _named(name)
+    _check(name)
     token = _chosen.set(name)
     try:
         yield
@@ -38,26 +60,39 @@ def use_backend(name: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def _named(name: str) -> ModuleType | None:
+def _check(name: str) -> None:
     if name == "auto":
-        return None
+        return
     if name not in BACKENDS:
         raise ValueError(f"backend {name!r} is unknown: choose one of auto, {', '.join(BACKENDS)}")
-    why = BACKENDS[name].unavailable()
+    why = _why_not(name)
     if why is not None:
         raise RuntimeError(f"backend {name!r} cannot be used here: {why}")
-    return BACKENDS[name]
 
 
-def find(operator: str, sample: Tensor, backend: str | None) -> Any:
-    """The function that runs `operator` on tensors like `sample`.
+@cache
+def _runs(name: str, operator: str, dtype: torch.dtype, device: torch.device) -> bool:
+    sample = torch.empty(0, dtype=dtype, device=device)
+    supported: bool = _why_not(name) is None and backend_module(name).supports(operator, sample)
+    return supported
 
-    The first of: the argument, `use_backend`, the environment variable LRSCAN_BACKEND, "auto".
-    """
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _choose(operator: str, dtype: torch.dtype, device: torch.device, backend: str | None) -> str:
     name = backend or _chosen.get() or os.environ.get("LRSCAN_BACKEND", "") or "auto"
-    module = _named(name)
-    if module is None:
-        module = next(m for m in BACKENDS.values() if m.supports(operator, sample) and m.unavailable() is None)
-    elif not module.supports(operator, sample):
-        raise ValueError(f"backend {name!r} does not run {operator} on {sample.dtype} tensors on {sample.device}")
-    return getattr(module, operator)
+    if name == "auto":
+        return next(n for n in BACKENDS if n not in _NOT_BY_ITSELF and _runs(n, operator, dtype, device))
+    _check(name)
+    if not _runs(name, operator, dtype, device):
+        raise ValueError(f"backend {name!r} does not run {operator} on {dtype} tensors on {device}")
+    return name
+
+
+def choose(operator: str, sample: Tensor, backend: str | None) -> str:
+    """The name of the backend that runs `operator` ("linear_scan", …) on tensors like `sample`.
+
+    The first of: the argument, `use_backend`, the environment variable LRSCAN_BACKEND, "auto". A function compiled by
+    `torch.compile` keeps the choice made when it was traced.
+    """
+    name: str = _choose(operator, sample.dtype, sample.device, backend)
+    return name

@@ -43,6 +43,6 @@ def test_a_machine_without_a_compiler_says_so_and_auto_goes_on(tmp_path):
 
 
 def test_the_backends_are_listed_with_their_reasons():
-    assert list(lrscan.backends()) == ["native", "torch", "reference"]
+    assert list(lrscan.backends()) == ["triton", "triton-interpret", "native", "torch", "reference"]
     assert lrscan.backends()["torch"] is None
     assert cache_folder().name == "lrscan"

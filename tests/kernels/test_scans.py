@@ -188,7 +188,7 @@ def test_asking_for_a_second_derivative_is_a_clear_error():
     leaves = inputs("linear", (1, 4, 2))
     h = linear_scan(*leaves.values())
     (first,) = torch.autograd.grad((h * h).sum(), leaves["a"], create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(RuntimeError, match="differentiated once only"):
         first.sum().backward()
 
 
@@ -281,7 +281,7 @@ def test_two_runs_give_the_same_bits(backend):
         (lambda: linear_scan(torch.ones(2, 3, 4), torch.ones(2, 3, 5)), "a must have shape"),
         (lambda: linear_scan(torch.ones(2, 0, 4), torch.ones(2, 0, 4)), "no time steps"),
         (lambda: linear_scan(torch.ones(2, 4), torch.ones(2, 4)), r"\[B, T, D\]"),
-        (lambda: linear_scan(torch.ones(2, 3, 4), torch.ones(2, 3, 4), torch.ones(3, 4)), "h0 must be"),
+        (lambda: linear_scan(torch.ones(2, 3, 4), torch.ones(2, 3, 4), torch.ones(3, 4)), "h0 must have shape"),
         (lambda: linear_scan(torch.ones(1, 2, 1), torch.ones(1, 2, 1, dtype=torch.int32)), "b must be floating"),
         (lambda: linear_scan(torch.ones(2, 3, 4), torch.ones(2, 3, 4), reset=torch.ones(2, 3)), "reset must be bool"),
         (lambda: linear_scan(torch.ones(4, 2), torch.ones(4, 2), cu_seqlens=torch.tensor([0, 3, 2])), "must rise"),

@@ -18,8 +18,11 @@ import threading
 from pathlib import Path
 
 _SOURCE = Path(__file__).with_name("scan.c")
+_HEADERS = sorted(_SOURCE.parent.glob("*.h"))
 _FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 _THREADS = "-fopenmp"
+OPERATORS = ("linear", "gated")
+"""Those in scan.c."""
 _lock = threading.Lock()
 _loaded: ctypes.CDLL | None = None
 _why_not: str | None = None
@@ -73,14 +76,16 @@ def _open() -> ctypes.CDLL:
         raise RuntimeError("switched off by LRSCAN_NATIVE=0")
     compiler = _compiler()
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    parts = (_SOURCE.read_text(encoding="utf-8"), *_FLAGS, _THREADS, version, _processor(), platform.platform())
+    sources = [path.read_text(encoding="utf-8") for path in (_SOURCE, *_HEADERS)]
+    parts = (*sources, *_FLAGS, _THREADS, version, _processor(), platform.platform())
     path = cache_folder() / f"scan-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.so"
     if not _is_whole(path):
         _build(compiler, path)
     opened = ctypes.CDLL(str(path))  # its calls release the interpreter lock
-    for name in ("linear_forward", "linear_backward", "gated_forward", "gated_backward"):
-        for real in ("float", "double"):
-            getattr(opened, f"{name}_{real}").restype = None
+    for operator in OPERATORS:
+        for name in (f"{operator}_forward", f"{operator}_backward"):
+            for real in ("float", "double"):
+                getattr(opened, f"{name}_{real}").restype = None
     return opened
 
 
