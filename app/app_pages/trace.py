@@ -58,8 +58,8 @@ def matrix_view(choice: Choice, trace: Trace, layer: int, step: int, events: Eve
     with st.container(horizontal=True, vertical_alignment="bottom"):
         titles = {QUANTITIES[one].title: one for one in names}
         name = titles[choices.one_of("Quantity", list(titles), key="show")]
-        if name == "mix":
-            heads = record.mix.shape[1]
+        if QUANTITIES[name].pairs:
+            heads = getattr(record, name).shape[1]
             chosen = choices.one_of("Head", ["mean", *(str(n + 1) for n in range(heads))], key="head")
             everything = True
         else:
@@ -84,7 +84,7 @@ def matrix_view(choice: Choice, trace: Trace, layer: int, step: int, events: Eve
         alt=heat_map.question(drawn),
         on_move=partial(choices.moved, "heatmap"),
     )
-    if name != "mix":
+    if not QUANTITIES[name].pairs:
         _caption(drawn.rows, order, channels.recurrence_error(record))
     call = f"heat(trace, {layer}, {name!r}, events, count={len(rows)}, channel={channel})"
     numbers(heat_map.table(drawn, events), key="heatmap", code=links.trace_code(choice, events, call))

@@ -201,6 +201,7 @@ class HeatMap {
       if (!this.hover) return "Point at a cell to read it.";
       const source = `event ${step} (${this.data.titles[column]})`;
       if (Number.isNaN(value)) return `Event ${row + this.data.first} cannot see ${source}: it came later.`;
+      if (!this.data.shares) return `${this.data.name}: ${short(value)}, event ${row + this.data.first} of ${source}.`;
       return `Event ${row + this.data.first} gives ${(100 * value).toFixed(1)} % of its attention to ${source}.`;
     }
     const channel = this.data.row_numbers[row];

@@ -65,6 +65,7 @@ def payload(
         "signed": drawn.signed,
         "clipped": drawn.clipped,
         "rows_are_events": drawn.rows_are_events,
+        "shares": drawn.shares,
         "row_numbers": drawn.rows.tolist(),
         "labels": list(drawn.labels),
         "titles": list(events.titles),

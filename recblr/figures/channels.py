@@ -40,7 +40,7 @@ def by_half_life(layer: LayerTrace, *, row: int = 0) -> NDArray[np.int64]:
 
 def n_channels(layer: LayerTrace) -> int:
     """C, or 0 where the layer has no channels."""
-    for array in (layer.decay, layer.state, layer.write, layer.entered, layer.delta):
+    for array in (layer.decay, layer.state, layer.write, layer.entered, layer.delta, layer.read):
         if array is not None:
             return int(array.shape[-1])
     return 0

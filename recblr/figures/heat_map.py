@@ -60,12 +60,19 @@ def question(drawn: Matrix) -> str:
         "read": "What is let out of the state at each event?",
         "delta": "How long does each event count?",
         "mix": "Which earlier events does each event look at?",
+        "score_content": "Which earlier items does each event's item ask for?",
+        "score_position": "Which earlier places does each event ask for?",
+        "score_time": "Which times ago does each event ask for?",
     }[drawn.name]
 
 
 def answer(drawn: Matrix, events: Events, channels: int) -> str:
     """One sentence from the numbers drawn."""
     values = drawn.values
+    if drawn.rows_are_events and not drawn.shares:
+        reader, source = np.unravel_index(np.nanargmax(np.abs(values)), values.shape)
+        size = number(float(values[reader, source]))
+        return f"The largest is {size}: event {events.first + int(reader)} of event {events.first + int(source)}."
     if drawn.rows_are_events:
         own = float(np.mean(np.diagonal(values)))
         return f"On average an event gives {100 * own:.0f} % of its attention to itself, the rest to what came before."

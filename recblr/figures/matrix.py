@@ -29,6 +29,8 @@ class Quantity:
     role: str
     """Key of ROLES."""
     signed: bool = False
+    pairs: bool = False
+    """One number for each two events, not for each channel and event."""
 
 
 QUANTITIES: dict[str, Quantity] = {
@@ -39,7 +41,21 @@ QUANTITIES: dict[str, Quantity] = {
     "entered": Quantity(title="entered", meaning="what the event added to the state", role="write", signed=True),
     "read": Quantity(title="read gate", meaning="what is let out of the state at the event", role="state", signed=True),
     "delta": Quantity(title="step size", meaning="how long the event counts in the channel's own time", role="decay"),
-    "mix": Quantity(title="attention", meaning="how much of each earlier event an event looks at", role="attention"),
+    "mix": Quantity(
+        title="attention", meaning="how much of each earlier event an event looks at", role="attention", pairs=True
+    ),
+    "score_content": Quantity(
+        title="score: items",
+        meaning="the part of the attention score that the items make",
+        role="attention",
+        pairs=True,
+    ),
+    "score_position": Quantity(
+        title="score: places", meaning="the part of the score that the places make", role="attention", pairs=True
+    ),
+    "score_time": Quantity(
+        title="score: time", meaning="the part of the score that the time between makes", role="attention", pairs=True
+    ),
 }
 """By field name of LayerTrace, in the order they are offered."""
 
@@ -61,6 +77,8 @@ class Matrix:
     """Ends of the colour range; symmetric about zero for signed quantities. A few values may lie outside."""
     signed: bool
     rows_are_events: bool = False
+    shares: bool = False
+    """Whether each row sums to 1, so that a value is a part of the attention."""
 
     @property
     def clipped(self) -> bool:
@@ -97,9 +115,9 @@ def offered(layer: LayerTrace) -> list[str]:
 def matrix(
     layer: LayerTrace, name: str, channels: NDArray[np.int64], *, head: int | None = None, row: int = 0
 ) -> Matrix:
-    """One quantity for the chosen channels; for attention, of one head, or the mean over heads where it is None."""
-    if name == "mix":
-        return _attention(layer, head, row)
+    """One quantity for the chosen channels; for pairs of events, of one head, or the mean over heads if it is None."""
+    if QUANTITIES[name].pairs:
+        return _pairs(layer, name, head, row)
     array: NDArray[np.inexact] = getattr(layer, name)
     values = np.ascontiguousarray(_real(array[row][:, channels]).T, dtype=np.float32)  # [R, T]
     lives = channel_half_lives(layer, row=row)
@@ -131,22 +149,26 @@ def _is_free(layer: LayerTrace) -> bool:
     return layer.write is None or bool((layer.write <= 0).any())
 
 
-def _attention(layer: LayerTrace, head: int | None, row: int) -> Matrix:
-    if layer.mix is None:
-        raise ValueError(f"{layer.name} has no attention")
-    heads = layer.mix[row]  # [H, T, T]
-    weights = (heads.mean(axis=0) if head is None else heads[head]).astype(np.float32)
-    weights = np.where(np.tri(len(weights), dtype=bool), weights, np.float32(np.nan))
-    rows = np.arange(len(weights))
+def _pairs(layer: LayerTrace, name: str, head: int | None, row: int) -> Matrix:
+    array: NDArray[np.floating] | None = getattr(layer, name)
+    if array is None:
+        raise ValueError(f"{layer.name} has no {QUANTITIES[name].title}")
+    heads = array[row]  # [H, T, T]
+    values = (heads.mean(axis=0) if head is None else heads[head]).astype(np.float32)
+    known = values[np.tri(len(values), dtype=bool)]
+    signed = bool((known < 0).any())
+    low, high = _range(known, signed) if signed else (0.0, float(np.quantile(known, _MOST)) or 1.0)
+    rows = np.arange(len(values))
     return Matrix(
-        name="mix",
-        values=weights,
+        name=name,
+        values=np.where(np.tri(len(values), dtype=bool), values, np.float32(np.nan)),
         rows=rows,
         labels=tuple(str(one + 1) for one in rows),
-        low=0.0,
-        high=float(np.nanquantile(weights, _MOST)) or 1.0,
-        signed=False,
+        low=low,
+        high=high,
+        signed=signed,
         rows_are_events=True,
+        shares=name == "mix" and not signed and bool(np.allclose(values.sum(axis=1), 1, atol=1e-3)),
     )
 
 
