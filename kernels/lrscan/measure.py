@@ -123,8 +123,10 @@ def gradient(out: Tensor) -> Tensor:
     return full.to(device=out.device, dtype=out.dtype)
 
 
-def program(direction: str, run: Callable[[Leaves], Tensor], leaves: Leaves) -> Program:
-    """What is timed: `run` without autograd, or its backward pass alone, or both."""
+def program(
+    direction: str, run: Callable[[Leaves], Tensor], leaves: Leaves, send: Callable[[Tensor], Tensor] = gradient
+) -> Program:
+    """What is timed: `run` without autograd, or its backward pass alone, or both; `send` makes the gradient sent in."""
     if direction == "forward":
 
         def forward() -> object:
@@ -133,19 +135,21 @@ def program(direction: str, run: Callable[[Leaves], Tensor], leaves: Leaves) -> 
 
         return forward
     out = run(leaves)
-    g, targets = gradient(out), list(leaves.values())
+    g, targets = send(out.detach()), list(leaves.values())
     if direction == "backward":
         return lambda: torch.autograd.grad(out, targets, g, retain_graph=True)
     return lambda: torch.autograd.grad(run(leaves), targets, g)
 
 
-def results(direction: str, run: Callable[[Leaves], Tensor], leaves: Leaves) -> Results:
+def results(
+    direction: str, run: Callable[[Leaves], Tensor], leaves: Leaves, send: Callable[[Tensor], Tensor] = gradient
+) -> Results:
     """The output, and the gradient of every input unless only the forward pass is asked for."""
     if direction == "forward":
         with torch.no_grad():
             return {"out": run(leaves)}
     out = run(leaves)
-    found = torch.autograd.grad(out, list(leaves.values()), gradient(out))
+    found = torch.autograd.grad(out, list(leaves.values()), send(out.detach()))
     return {"out": out.detach(), **{f"d {name}": one for name, one in zip(leaves, found, strict=True)}}
 
 
