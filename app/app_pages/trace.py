@@ -85,14 +85,14 @@ def matrix_view(choice: Choice, trace: Trace, layer: int, step: int, events: Eve
         on_move=partial(choices.moved, "heatmap"),
     )
     if not QUANTITIES[name].pairs:
-        _caption(drawn.rows, order, channels.recurrence_error(record))
+        _caption(drawn.rows, order, channels.recurrence_error(record), record.decay is not None)
     call = f"heat(trace, {layer}, {name!r}, events, count={len(rows)}, channel={channel})"
     numbers(heat_map.table(drawn, events), key="heatmap", code=links.trace_code(choice, events, call))
     return channel
 
 
-def _caption(rows: object, order: object, error: float | None) -> None:
-    kept = "Rows are channels with their half-life in events, longest memory first"
+def _caption(rows: object, order: object, error: float | None, forgets: bool) -> None:
+    kept = "Rows are channels with their half-life in events, longest memory first" if forgets else "Rows are channels"
     few = f"; {len(rows)} of {len(order)}, evenly spread." if len(rows) < len(order) else "."
     exact = (
         ""

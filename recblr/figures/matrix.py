@@ -39,11 +39,11 @@ QUANTITIES: dict[str, Quantity] = {
     "write": Quantity(title="write", meaning="how strongly the event itself is written into the state", role="write"),
     "input_gate": Quantity(title="input gate", meaning="the part of the write that is free of the decay", role="write"),
     "entered": Quantity(title="entered", meaning="what the event added to the state", role="write", signed=True),
-    "read": Quantity(title="read gate", meaning="what is let out of the state at the event", role="state", signed=True),
-    "delta": Quantity(title="step size", meaning="how long the event counts in the channel's own time", role="decay"),
     "mix": Quantity(
         title="attention", meaning="how much of each earlier event an event looks at", role="attention", pairs=True
     ),
+    "read": Quantity(title="read gate", meaning="what is let out of the state at the event", role="state", signed=True),
+    "delta": Quantity(title="step size", meaning="how long the event counts in the channel's own time", role="decay"),
     "score_content": Quantity(
         title="score: items",
         meaning="the part of the attention score that the items make",
