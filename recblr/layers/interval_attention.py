@@ -78,7 +78,7 @@ class IntervalAttention(nn.Module):
             offered = torch.linalg.vector_norm(v + self._split(relations.place_values), dim=-1)
             record.update(mix=weights, value_norm=offered, profile=profile)
         kept = self.dropout(weights)
-        by_interval = torch.zeros_like(profile).scatter_add(-1, interval, kept)  # [B, H, T, R]
+        by_interval = torch.zeros_like(profile, dtype=kept.dtype).scatter_add(-1, interval, kept)  # [B, H, T, R]
         mixed: Tensor = kept @ (v + self._split(relations.place_values)) + by_interval @ self._split(
             relations.time_values
         )

@@ -210,6 +210,20 @@ def test_no_table_is_spread_over_pairs_of_events():
     assert 3 * steps * max(steps, d) < 3 * steps * steps * d / 50
 
 
+@pytest.mark.parametrize("preset", TiSASRec.presets)
+def test_it_trains_in_half_precision_with_intervals_told_apart_to_the_second(preset):
+    model, items = made(preset).float().train(), torch.tensor([[3, 4, 5]])
+    times = torch.tensor([[1_700_000_000, 1_700_000_001, 1_700_000_003]])
+    later = torch.tensor([[1_700_000_000, 1_700_000_001, 1_700_000_005]])  # 32-bit floats lie 128 s apart
+    with torch.autocast("cpu", torch.bfloat16):
+        model(Batch(items=items, times=times)).float().sum().backward()
+        model.eval()
+        near, far = (outputs(model, Batch(items=items, times=one)) for one in (times, later))
+    assert torch.isfinite(near).all()
+    assert not torch.equal(near, far)
+    assert all(torch.isfinite(one.grad).all() for one in model.parameters())
+
+
 def test_a_history_without_times_is_read_as_intervals_of_zero_and_the_trace_says_so():
     whole = batch()
     untimed = Batch(items=whole.items, times=torch.zeros_like(whole.times))
