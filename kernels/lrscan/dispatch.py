@@ -77,7 +77,6 @@ def _runs(name: str, operator: str, dtype: torch.dtype, device: torch.device) ->
     return supported
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _choose(operator: str, dtype: torch.dtype, device: torch.device, backend: str | None) -> str:
     name = backend or _chosen.get() or os.environ.get("LRSCAN_BACKEND", "") or "auto"
     if name == "auto":
@@ -86,6 +85,11 @@ def _choose(operator: str, dtype: torch.dtype, device: torch.device, backend: st
     if not _runs(name, operator, dtype, device):
         raise ValueError(f"backend {name!r} does not run {operator} on {dtype} tensors on {device}")
     return name
+
+
+# All that torch.compiler.assume_constant_result does; calling it would import torch's compiler, which takes as long as
+# torch itself, and Triton with it.
+_choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def choose(operator: str, sample: Tensor, backend: str | None) -> str:

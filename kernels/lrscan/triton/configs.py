@@ -63,6 +63,7 @@ COMPLEX_BLOCK = 64
 
 SELECTIVE_PIECE = 16
 """Steps whose states the backward pass holds at once."""
+SELECTIVE_STAGES = 4
 SELECTIVE_STATES = 512
 """Channels times states a program."""
 
@@ -70,7 +71,7 @@ SELECTIVE_STATES = 512
 def selective(width: int, states: int, dtype: torch.dtype) -> Config:
     """Several states a channel, all in registers."""
     block = max(1, min(SELECTIVE_STATES // power_of_two(states), power_of_two(width)))
-    return Config(block=block, stages=4)
+    return Config(block=block, stages=SELECTIVE_STAGES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +89,21 @@ class Ssd:
 
 def ssd_forward(width: int, states: int, chunk: int, dtype: torch.dtype) -> Ssd:
     """`chunk` is the most steps asked for."""
-    precision = "ieee" if dtype == torch.float32 else "tf32"
-    block, filled = min(32, max(16, power_of_two(width))), max(16, power_of_two(states))
-    length = 16 if chunk < 32 else 32
-    return Ssd(block=block, states=filled, length=length, precision=precision, warps=4)
+    filled = max(16, power_of_two(states))
+    half = dtype != torch.float32
+    length = 32 if chunk >= 32 and filled <= 32 else 16
+    block = min(32 if filled <= 64 else 16, max(16, power_of_two(width)))
+    return Ssd(
+        block=block, states=filled, length=length, precision="tf32" if half else "ieee",
+        warps=4 if half and filled <= 32 else 8,
+    )  # fmt: skip
 
 
 def ssd_backward(width: int, states: int, chunk: int, dtype: torch.dtype) -> Ssd:
-    return ssd_forward(width, states, chunk, dtype)
+    """Nine matrix products a chunk: shorter chunks than forward, so that all stay in registers."""
+    filled = max(16, power_of_two(states))
+    half = dtype != torch.float32
+    block = min(32 if filled <= 32 and not half else 16, max(16, power_of_two(width)))
+    return Ssd(
+        block=block, states=filled, length=16, precision="tf32" if half else "ieee", warps=4 if filled <= 32 else 8
+    )

@@ -71,8 +71,8 @@ def selective_backward_kernel(
     u_batch, dt_batch, B_batch, C_batch, g_batch,
     u_time: tl.constexpr, dt_time: tl.constexpr, B_time: tl.constexpr, C_time: tl.constexpr, g_time: tl.constexpr,
     UNIT: tl.constexpr, D: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, STATES: tl.constexpr,
-    ACC: tl.constexpr, PACKED: tl.constexpr, RESET: tl.constexpr, REVERSE: tl.constexpr, INITIAL: tl.constexpr,
-    SKIP: tl.constexpr, FINAL: tl.constexpr, PIECE: tl.constexpr,
+    STAGES: tl.constexpr, ACC: tl.constexpr, PACKED: tl.constexpr, RESET: tl.constexpr, REVERSE: tl.constexpr,
+    INITIAL: tl.constexpr, SKIP: tl.constexpr, FINAL: tl.constexpr, PIECE: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
     block, blocks = tl.program_id(1), tl.num_programs(1)
@@ -99,7 +99,7 @@ def selective_backward_kernel(
         piece = pieces - 1 - k
         size = tl.minimum(PIECE, steps - piece * PIECE)
         h = tl.load(noted + (slot + piece) * D * N + at, mask=both, other=0.0)
-        for j in range(size):
+        for j in tl.range(0, size, num_stages=STAGES):
             q = piece * PIECE + j
             t = steps - 1 - q if REVERSE else q
             ut = tl.load(u + n * u_batch * UNIT + (first + t) * u_time + d, mask=mask, other=0.0).to(ACC)
@@ -110,7 +110,7 @@ def selective_backward_kernel(
             tl.store(own + j * D * N, h, mask=both)
             h = tl.exp(step[:, None] * rate) * h + (step * ut)[:, None] * Bt[None, :]
         tl.debug_barrier()  # the scratch is read by other threads than wrote it
-        for j in range(size):
+        for j in tl.range(0, size, num_stages=STAGES):
             q = piece * PIECE + size - 1 - j
             t = steps - 1 - q if REVERSE else q
             ut = tl.load(u + n * u_batch * UNIT + (first + t) * u_time + d, mask=mask, other=0.0).to(ACC)
@@ -159,7 +159,7 @@ def _run(
         strided["g"] = rows(more.pop("g"))
     launch(
         kernel, (sequences.count, triton.cdiv(width, config.block)), **sequences.arguments(**strided),
-        A=A.contiguous(), skip=_contiguous(skip), D=width, N=states, BLOCK=config.block,
+        STAGES=config.stages, A=A.contiguous(), skip=_contiguous(skip), D=width, N=states, BLOCK=config.block,
         STATES=configs.power_of_two(states), ACC=accumulator(u.dtype), SKIP=skip is not None,
         PIECE=configs.SELECTIVE_PIECE, num_warps=config.warps, **more,
     )  # fmt: skip
@@ -183,7 +183,7 @@ def selective_forward(
     y = sequences.empty(u)
     last = torch.empty(sequences.count, *A.shape, dtype=u.dtype, device=u.device)
     _run(
-        selective_forward_kernel, sequences, u, dt, A, B, C, D, config, STAGES=config.stages, h0=_contiguous(h0), y=y,
+        selective_forward_kernel, sequences, u, dt, A, B, C, D, config, h0=_contiguous(h0), y=y,
         last=last, noted=None, INITIAL=h0 is not None, NOTE=False,
     )  # fmt: skip
     return y, last
@@ -201,7 +201,7 @@ def _noted(
         slots = u.shape[0] // piece + sequences.count + 1
     noted = torch.empty(slots, *A.shape, dtype=wide(u.dtype), device=u.device)
     _run(
-        selective_forward_kernel, sequences, u, dt, A, B, C, None, config, STAGES=config.stages, h0=_contiguous(h0),
+        selective_forward_kernel, sequences, u, dt, A, B, C, None, config, h0=_contiguous(h0),
         y=None, last=None, noted=noted, INITIAL=h0 is not None, NOTE=True,
     )  # fmt: skip
     return noted
