@@ -170,6 +170,11 @@ def complex_backward(
     return _gradients(lambda *leaves: _complex(*leaves, cu, reset, reverse), (u, log_nu, theta, h0), g, g_last)
 
 
+def _covered(x: Tensor, cu: Maybe) -> Tensor:
+    """x with zeros in the rows of no sequence."""
+    return x if cu is None else torch.cat([x[: int(cu[-1])], torch.zeros_like(x[int(cu[-1]) :])])
+
+
 def ssd_forward(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Maybe, S0: Maybe, chunk: int, cu: Maybe, reset: Maybe,
     reverse: bool,
@@ -185,7 +190,7 @@ def _ssd(x: Any, dt: Any, A: Any, B: Any, C: Any, D: Any, S0: Any, *how: Any) ->
     entered = (dt.unsqueeze(-1) * x).unsqueeze(-1) * B.unsqueeze(-2)  # [..., H, P, N]
     S, last = _scan(torch.exp(dt * A)[..., None, None].expand_as(entered), entered, S0, *how)
     y = (S * C.unsqueeze(-2)).sum(-1)
-    return (y if D is None else y + D.unsqueeze(-1) * x), last
+    return (y if D is None else y + D.unsqueeze(-1) * _covered(x, how[0])), last
 
 
 def ssd_backward(
@@ -208,7 +213,7 @@ def _selective(u: Any, dt: Any, A: Any, B: Any, C: Any, D: Any, h0: Any, *how: A
     entered = (dt * u).unsqueeze(-1) * B.unsqueeze(-2)  # [..., D, N]
     h, last = _scan(torch.exp(dt.unsqueeze(-1) * A), entered, h0, *how)
     y = (h * C.unsqueeze(-2)).sum(-1)
-    return (y if D is None else y + D * u), last
+    return (y if D is None else y + D * _covered(u, how[0])), last
 
 
 def selective_backward(

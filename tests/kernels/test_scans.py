@@ -25,7 +25,7 @@ FAST = [name for name in BACKENDS if name != "reference"]
 
 def backend_for(name, operator):
     """The backend, or the portable one for operators it does not have."""
-    return "torch" if name == "native" and operator == "complex" else name
+    return name
 
 
 def inputs(operator, shape, dtype=torch.float64, seed=0):

@@ -1,3 +1,13 @@
+/* Rows of LANES channels.
+ *
+ * Sequences are rows of matrices: sequence s owns rows start[s] .. start[s] + length[s] - 1 of every operand. Operands have
+ * unit channel stride and a row pitch of their own. Channels are taken in blocks of LANES; a short last block is padded with
+ * zeros in registers, so a channel's bits never depend on how many there are, nor on where a sequence was split.
+ *
+ * Each operator is a file, compiled for REAL = float or double.
+ */
+#include "lanes.h"
+
 /* One row of LANES channels, n of them real. */
 INLINE void NAME(load)(REAL *restrict to, const REAL *restrict from, int64_t n) {
     if (n == LANES) {

@@ -1,8 +1,9 @@
-"""Compile scan.c once for this machine and load it.
+"""Compile the C of an operator once for this machine and load it.
 
-The library lies in the user's cache under a name made of source, flags, compiler and processor, so a change of any of
-them builds anew. It is written beside its final name and renamed: two processes may build at once, and a half-written
-file is never loaded. A damaged file is built again.
+Each operator is a file, compiled when it is first asked for, in a second or so. The library lies in the user's cache
+under a name made of source, flags, compiler and processor, so a change of any of them builds anew. It is written beside
+its final name and renamed: two processes may build at once, and a half-written file is never loaded. A damaged file is
+built again.
 """
 
 from __future__ import annotations
@@ -17,34 +18,35 @@ import tempfile
 import threading
 from pathlib import Path
 
-_SOURCE = Path(__file__).with_name("scan.c")
-_HEADERS = sorted(_SOURCE.parent.glob("*.h"))
+_FOLDER = Path(__file__).parent
 _FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 _THREADS = "-fopenmp"
-OPERATORS = ("linear", "gated")
-"""Those in scan.c."""
 _lock = threading.Lock()
-_loaded: ctypes.CDLL | None = None
-_why_not: str | None = None
+_loaded: dict[tuple[str, str], ctypes.CDLL | str] = {}
+"""The library, or why there is none."""
 
 
-def library() -> ctypes.CDLL:
-    """The compiled scans. Raises RuntimeError that says why there are none; a process asks the compiler once."""
-    global _loaded, _why_not
+def library(operator: str, real: str) -> ctypes.CDLL:
+    """Compiled ``{operator}.c`` for real "float" or "double": its functions end with ``_{real}``.
+
+    Raises RuntimeError that says why there is none; a process asks the compiler once.
+    """
     with _lock:
-        if _loaded is None and _why_not is None:
+        found = _loaded.get((operator, real))
+        if found is None:
             try:
-                _loaded = _open()
+                found = _open(operator, real)
             except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-                _why_not = str(error)
-        if _loaded is None:
-            raise RuntimeError(_why_not)
-        return _loaded
+                found = str(error)
+            _loaded[operator, real] = found
+    if isinstance(found, str):
+        raise RuntimeError(found)
+    return found
 
 
-def unavailable() -> str | None:
+def unavailable(operator: str = "linear", real: str = "float") -> str | None:
     try:
-        library()
+        library(operator, real)
     except RuntimeError as error:
         return str(error)
     return None
@@ -71,21 +73,20 @@ def _processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
 
 
-def _open() -> ctypes.CDLL:
+def _open(operator: str, real: str) -> ctypes.CDLL:
     if os.environ.get("LRSCAN_NATIVE", "1") == "0":
         raise RuntimeError("switched off by LRSCAN_NATIVE=0")
-    compiler = _compiler()
+    compiler, source = _compiler(), _FOLDER / f"{operator}.c"
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    sources = [path.read_text(encoding="utf-8") for path in (_SOURCE, *_HEADERS)]
+    sources = [path.read_text(encoding="utf-8") for path in (source, *sorted(_FOLDER.glob("*.h")))]
     parts = (*sources, *_FLAGS, _THREADS, version, _processor(), platform.platform())
-    path = cache_folder() / f"scan-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.so"
+    digest = hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]
+    path = cache_folder() / f"{operator}-{real}-{digest}.so"
     if not _is_whole(path):
-        _build(compiler, path)
+        _build(compiler, source, real, path)
     opened = ctypes.CDLL(str(path))  # its calls release the interpreter lock
-    for operator in OPERATORS:
-        for name in (f"{operator}_forward", f"{operator}_backward"):
-            for real in ("float", "double"):
-                getattr(opened, f"{name}_{real}").restype = None
+    for direction in ("forward", "backward"):
+        getattr(opened, f"{operator}_{direction}_{real}").restype = None
     return opened
 
 
@@ -98,19 +99,19 @@ def _is_whole(path: Path) -> bool:
     return len(content) > 32 and hashlib.sha256(content[:-32]).digest() == content[-32:]
 
 
-def _build(compiler: str, path: Path) -> None:
+def _build(compiler: str, source: Path, real: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(suffix=".so", dir=path.parent)
     os.close(handle)
     try:
         for threads in ((_THREADS,), ()):  # a compiler without OpenMP still makes a good single-threaded library
-            command = [compiler, *_FLAGS, *threads, "-o", draft, str(_SOURCE), "-lm"]
+            command = [compiler, *_FLAGS, *threads, f"-DREAL={real}", "-o", draft, str(source), "-lm"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
             if done.returncode == 0:
                 content = Path(draft).read_bytes()
                 Path(draft).write_bytes(content + hashlib.sha256(content).digest())
                 os.replace(draft, path)
                 return
-        raise RuntimeError(f"{compiler} could not compile scan.c: {done.stderr.strip().splitlines()[-1:]}")
+        raise RuntimeError(f"{compiler} could not compile {source.name}: {done.stderr.strip().splitlines()[-1:]}")
     finally:
         Path(draft).unlink(missing_ok=True)

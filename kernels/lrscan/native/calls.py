@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,22 @@ from torch import Tensor
 
 from lrscan.native.build import library
 
-REALS = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "float", torch.float16: "float"}
+REALS = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "float", torch.float16: "float",
+         torch.complex64: "float", torch.complex128: "double"}  # fmt: skip
 """Input dtype -> the type it is computed in."""
+
+
+_forked = False
+"""In a forked process, such as a worker of a data loader, the threads are gone and OpenMP would wait for them."""
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -67,7 +82,7 @@ class Layout:
     def tail(self, channels: int) -> tuple[Any, ...]:
         """The arguments that end every call: reset, reverse, start, length, sequences, channels, threads."""
         sequences = len(self.start)
-        threads = min(torch.get_num_threads(), sequences)
+        threads = 1 if _forked else min(torch.get_num_threads(), sequences)
         return self.reset, int(self.reverse), self.start, self.length, sequences, channels, threads
 
     def new(self, like: Tensor, dtype: torch.dtype) -> Tensor:
@@ -75,9 +90,10 @@ class Layout:
         return (torch.empty if self.covered else torch.zeros)(like.shape, dtype=dtype)
 
 
-def call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> None:
-    """Run the function of that name; a tensor goes as its address, None as a null pointer."""
-    getattr(library(), f"{name}_{REALS[dtype]}")(*map(_as_c, arguments))
+def call(operator: str, direction: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> None:
+    """Run "forward" or "backward" of an operator's C; a tensor goes as its address, None as a null pointer."""
+    real = REALS[dtype]
+    getattr(library(operator, real), f"{operator}_{direction}_{real}")(*map(_as_c, arguments))
 
 
 def _as_c(value: Tensor | int | float | None) -> Any:

@@ -47,7 +47,7 @@ def gated_forward(
     h, last = layout.new(x, to), x.new_empty(len(layout.start), x.shape[-1], dtype=to)
     y = None if z is None else layout.new(x, to)
     call(
-        "gated_forward", to, KINDS.index(kind), *rows(x, to), *rows(r, to), *_optional_rows(i, to),
+        "gated", "forward", to, KINDS.index(kind), *rows(x, to), *rows(r, to), *_optional_rows(i, to),
         *_optional_rows(z, to), _rate(lam, x, kind, c).to(to), float(eps), solid(h0, to), h, y, last,
         *layout.tail(x.shape[-1]),
     )  # fmt: skip
@@ -77,11 +77,11 @@ def gated_backward(
     dx, dr = layout.new(h, to), layout.new(h, to)
     di, dz = (None if v is None else layout.new(h, to) for v in (i, z))
     dh0 = None if start is None else start.new_empty(start.shape)
-    drate = x.new_empty(len(layout.start), x.shape[-1], dtype=to)  # a row a sequence: always summed in the same order
+    drate = torch.empty(len(layout.start), x.shape[-1], dtype=torch.float64)  # a row a sequence: a fixed order
     call(
-        "gated_backward", to, KINDS.index(kind), *rows(x, to), *rows(r, to), *_optional_rows(i, to),
+        "gated", "backward", to, KINDS.index(kind), *rows(x, to), *rows(r, to), *_optional_rows(i, to),
         *_optional_rows(z, to), _rate(lam, x, kind, c).to(to), float(eps), solid(h, to), *rows(g, to),
         solid(g_last, to), start, dx, dr, di, dz, drate, dh0, *layout.tail(x.shape[-1]),
     )  # fmt: skip
-    dlam = None if lam is None else _rate_gradient(drate.sum(0, dtype=torch.float64), lam, kind, c)
+    dlam = None if lam is None else _rate_gradient(drate.sum(0), lam, kind, c)
     return dx, dr, di, dlam, dh0, dz

@@ -1,6 +1,7 @@
 /* Scalar functions that the compiler turns into vector code, exact to about one unit in the last place. */
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LANES 64
@@ -10,9 +11,10 @@
 #define NAME(f) JOIN(f, REAL)
 #define EACH_LANE for (int k = 0; k < LANES; k++)
 
-/* exp(x) for x <= 0: 2^n * p(r), |r| <= ln2 / 2. */
+/* exp(x), meant for x <= 0 and good to 88: 2^n * p(r), |r| <= ln2 / 2. */
 INLINE float exp_negative_float(float x) {
     x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
     float n = rintf(x * 1.44269504088896341f);
     float r = fmaf(n, -0.693359375f, x);
     r = fmaf(n, 2.12194440e-4f, r);

@@ -12,7 +12,7 @@ def linear_forward(
 ) -> tuple[Tensor, Tensor]:
     to, layout = wide(b.dtype), Layout.of(b, cu, reset, reverse)
     h, last = layout.new(b, to), b.new_empty(len(layout.start), b.shape[-1], dtype=to)
-    call("linear_forward", to, *rows(a, to), *rows(b, to), solid(h0, to), h, last, *layout.tail(b.shape[-1]))
+    call("linear", "forward", to, *rows(a, to), *rows(b, to), solid(h0, to), h, last, *layout.tail(b.shape[-1]))
     return h.to(b.dtype), last.to(b.dtype)
 
 
@@ -31,7 +31,7 @@ def linear_backward(
     da, db = layout.new(h, to), layout.new(h, to)
     dh0 = None if start is None else start.new_empty(start.shape)
     call(
-        "linear_backward", to, *rows(a, to), solid(h, to), *rows(g, to), solid(g_last, to), start, da, db, dh0,
+        "linear", "backward", to, *rows(a, to), solid(h, to), *rows(g, to), solid(g_last, to), start, da, db, dh0,
         *layout.tail(h.shape[-1]),
     )  # fmt: skip
     return da, db, dh0

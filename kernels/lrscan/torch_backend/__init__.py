@@ -12,6 +12,8 @@ from torch import Tensor
 from lrscan.torch_backend.complex import complex_backward, complex_forward
 from lrscan.torch_backend.gated import gated_backward, gated_forward
 from lrscan.torch_backend.linear import linear_backward, linear_forward
+from lrscan.torch_backend.selective import selective_backward, selective_forward
+from lrscan.torch_backend.ssd import ssd_backward, ssd_forward
 
 __all__ = [
     "complex_backward",
@@ -20,6 +22,10 @@ __all__ = [
     "gated_forward",
     "linear_backward",
     "linear_forward",
+    "selective_backward",
+    "selective_forward",
+    "ssd_backward",
+    "ssd_forward",
     "supports",
     "unavailable",
 ]
@@ -30,4 +36,4 @@ def unavailable() -> str | None:
 
 
 def supports(operator: str, sample: Tensor) -> bool:
-    return operator in ("linear_scan", "gated_scan", "complex_scan")
+    return True

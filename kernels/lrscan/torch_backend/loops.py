@@ -22,6 +22,11 @@ def widened(x: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return None if x is None else x.to(dtype)
 
 
+def unflattened(x: Tensor, dim: int, *sizes: int) -> Tensor:
+    """Split axis `dim`, not negative, into axes of those sizes."""
+    return x.reshape(*x.shape[:dim], *sizes, *x.shape[dim + 1 :])
+
+
 def _cut(reset: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     """reset [B, T] by steps, each to broadcast over a state."""
     return reset.view(*reset.shape, *[1] * (like.dim() - 2)).unbind(1)

@@ -1,3 +1,5 @@
+#include "blocks.h"
+
 /* The gates of one row, by kind (lrscan/gates.py): 0 BD-LRU and 1 RG-LRU, whose rates differ before they come here; 2 minGRU;
  * 3 HGRN, rate = 1 - lam. */
 typedef struct {
@@ -86,13 +88,14 @@ void NAME(gated_forward)(int64_t kind, const REAL *x, int64_t x_pitch, const REA
 }
 
 typedef struct {
-    REAL *dx, *dr, *di, *dz, *drate, *dh0;
+    REAL *dx, *dr, *di, *dz, *dh0;
+    double *drate;
 } NAME(GatedGradients);
 
 /* Gates are computed again. d beta / du = a^2 / beta is infinite at u = 0, but always meets sigmoid(r), and
  * sigmoid(r) / beta -> 0. `part` is d rate of one element times the rate's own. */
 INLINE void NAME(gates_backward)(int64_t kind, const NAME(Gates) * of, const REAL *rate, const REAL *v, const REAL *before,
-                                 REAL *xv, REAL *rv, REAL *iv, REAL *sum) {
+                                 REAL *xv, REAL *rv, REAL *iv, double *sum) {
     EACH_LANE {
         REAL x = xv[k], vx = v[k] * x;
         xv[k] = v[k] * of->write[k];
@@ -115,7 +118,8 @@ INLINE void NAME(gates_backward)(int64_t kind, const NAME(Gates) * of, const REA
 INLINE void NAME(gated_backward_block)(int64_t kind, const NAME(Gated) * in, const REAL *restrict h, const REAL *restrict g,
                                        int64_t g_pitch, const REAL *g_last, const NAME(GatedGradients) * to, int64_t s,
                                        int64_t start, int64_t length, int64_t d, int64_t n) {
-    REAL carry[LANES], sum[LANES], xv[LANES], rv[LANES], iv[LANES], zv[LANES], gv[LANES], before[LANES], rate[LANES];
+    double sum[LANES];
+    REAL carry[LANES], xv[LANES], rv[LANES], iv[LANES], zv[LANES], gv[LANES], before[LANES], rate[LANES];
     NAME(Gates) of;
     int64_t own = s * in->channels + d;
     NAME(load)(rate, in->rate + d, n);
@@ -150,17 +154,17 @@ INLINE void NAME(gated_backward_block)(int64_t kind, const NAME(Gated) * in, con
         NAME(store)(to->dr + at, rv, n);
         if (kind < 2) NAME(store)(to->di + at, iv, n);
     }
-    NAME(store)(to->drate + own, sum, n);
+    for (int64_t k = 0; k < n; k++) to->drate[own + k] = sum[k];
     if (to->dh0) NAME(store)(to->dh0 + own, carry, n);
 }
 
 void NAME(gated_backward)(int64_t kind, const REAL *x, int64_t x_pitch, const REAL *r, int64_t r_pitch, const REAL *i,
                           int64_t i_pitch, const REAL *z, int64_t z_pitch, const REAL *rate, double eps, const REAL *h,
                           const REAL *g, int64_t g_pitch, const REAL *g_last, const REAL *h0, REAL *dx, REAL *dr, REAL *di,
-                          REAL *dz, REAL *drate, REAL *dh0, const uint8_t *reset, int64_t reverse, const int64_t *start,
+                          REAL *dz, double *drate, REAL *dh0, const uint8_t *reset, int64_t reverse, const int64_t *start,
                           const int64_t *length, int64_t sequences, int64_t channels, int64_t threads) {
     const NAME(Gated) in = {x, r, i, z, rate, h0, x_pitch, r_pitch, i_pitch, z_pitch, (REAL)eps, reset, reverse, channels};
-    const NAME(GatedGradients) to = {dx, dr, di, dz, drate, dh0};
+    const NAME(GatedGradients) to = {dx, dr, di, dz, dh0, drate};
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
     for (int64_t s = 0; s < sequences; s++)
         for (int64_t d = 0; d < channels; d += LANES) {

@@ -1,3 +1,5 @@
+#include "blocks.h"
+
 /* h_t = a_t h_{t-1} + b_t */
 INLINE void NAME(linear_forward_block)(const REAL *restrict a, int64_t a_pitch, const REAL *restrict b, int64_t b_pitch,
                                        const REAL *h0, REAL *restrict h, REAL *last, const uint8_t *reset, int64_t reverse,
