@@ -6,16 +6,19 @@ torch and scikit-learn are imported here when they are first needed: the first p
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
+from live import RECORD_FIELDS, RESULTS, Facts, Runner
 
 import recblr
 from recblr.data import find_log, fit_to_catalog, open_log
@@ -290,3 +293,37 @@ def typed(text: str, run: str) -> tuple[Subject | None, list[str]]:
 def name_of(folder: Path) -> str:
     """Name in the list of runs of a folder that is one."""
     return next((name for name, info in runs().items() if info.folder == folder), folder.name)
+
+
+@st.cache_resource(show_spinner=False)
+def kernel_runs() -> Runner:
+    """The one place where kernels are measured, for all sessions of this server."""
+    return Runner()
+
+
+@st.cache_resource(show_spinner="Asking what this machine can run …")
+def kernel_facts() -> Facts:
+    """Which operators run on which backends here; asked once a server by calling each on two events."""
+    torch, measure, cases = import_module("torch"), import_module("lrscan.measure"), import_module("lrscan.cases")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return Facts(
+        operators={name: operator.title for name, operator in cases.OPERATORS.items()},
+        on_cpu=measure.offered("cpu"),
+        on_gpu={} if gpu is None else measure.offered("cuda"),
+        gpu=gpu,
+        interpreter=find_spec("triton") is not None,
+    )
+
+
+@st.cache_data(ttl=10, max_entries=1, show_spinner=False)
+def kernel_records() -> list[dict[str, Any]]:
+    """Recorded benchmark runs, those on GPUs first; a damaged file is left out and named in its place."""
+    found: list[dict[str, Any]] = []
+    for path in sorted(RESULTS.glob("*.json"), key=lambda path: (not path.name.startswith("gpu"), path.name)):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            whole = isinstance(record, dict) and set(record) >= RECORD_FIELDS
+            found.append(record if whole else {"damaged": path.name})
+        except (OSError, ValueError):
+            found.append({"damaged": path.name})
+    return found

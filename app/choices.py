@@ -6,6 +6,8 @@
     target   external item id that is asked about; without it, the run's own first recommendation
     pin      run, user and step of a second history to compare with
 
+The Kernel live page has its own: operator, direction, type, device, backends, B, T, D, part, along, arch, code.
+
 What a URL asks for and cannot have is replaced by the default, and the reader is told.
 """
 
@@ -111,6 +113,11 @@ def several(label: str, options: Sequence[str], default: Sequence[str], *, key: 
 def switch(label: str, *, key: str, value: bool = False, help: str = "") -> bool:
     """A bound toggle."""
     return bool(st.toggle(label, value=value, key=key, bind=URL, help=help or None))
+
+
+def number(label: str, low: int, high: int, default: int, *, key: str, help: str | None = None) -> int:
+    """A bound whole number; the key is the name in the URL."""
+    return int(st.number_input(label, low, high, default, key=key, bind=URL, help=help))
 
 
 def kept(key: str, valid: Callable[[str], bool], default: str | None = None) -> str | None:

@@ -108,6 +108,66 @@ def compare_code(choice: Choice, models: Mapping[str, str], step: int, k: int, h
     )
 
 
+def kernel_code(request: Mapping[str, Any]) -> str:
+    """Python that measures a shape of the Kernel live page again, as `found`."""
+    fields = ", ".join(f"{name}={value!r}" for name, value in request["case"].items())
+    interpreted = ["import os", "", 'os.environ["TRITON_INTERPRET"] = "1"  # before lrscan is imported', ""]
+    return "\n".join(
+        [
+            *(interpreted if "triton-interpret" in request["backends"] else []),
+            "import torch",
+            "from lrscan.cases import Case",
+            "from lrscan.measure import measure",
+            "",
+            "torch.set_num_threads(1)",
+            f"case = Case({fields})",
+            f'found = measure(case, {request["backends"]!r}, device="{request["device"]}")',
+            "for result in found:",
+            '    print(result.backend, result.timing.median_ms, "ms,", f"{result.error:.0e},", result.share_of_copy)',
+        ]
+    )
+
+
+def curves_code(request: Mapping[str, Any]) -> str:
+    """Python that measures a curve again, as `view`; run from the folder kernels/, where the peers are."""
+    fields = ", ".join(f"{name}={value!r}" for name, value in request["case"].items())
+    device, along = request["device"], request["along"]
+    return "\n".join(
+        [
+            "# from the folder kernels/",
+            "from dataclasses import replace",
+            "",
+            "from bench.curves import POINTS",
+            "from bench.peers.every import PEERS",
+            "from bench.run import rows_of",
+            "from lrscan.cases import Case",
+            "",
+            "from recblr.figures.scaling import scaling",
+            "",
+            f"case = Case({fields})",
+            "rows = []",
+            f'for size in POINTS["{along}"][:4]:',
+            f"    one = replace(case, {along}=size)",
+            f'    rows += rows_of(one, PEERS, device="{device}", repeats=10, seconds=0.6, say=print)',
+            f'view = scaling(rows, "{along}")',
+            "view.figure",
+        ]
+    )
+
+
+def compiled_code(request: Mapping[str, Any]) -> str:
+    """Python that compiles a kernel again, as `made`."""
+    names = ", ".join(repr(request[name]) for name in ("operator", "direction", "dtype", "arch"))
+    return "\n".join(
+        [
+            "from lrscan.compiled import compile_kernel",
+            "",
+            f"made = compile_kernel({names})",
+            "print(made.sass)",
+        ]
+    )
+
+
 def _open_code(choice: Choice) -> list[str]:
     """Lines that open the run and the history; they name `model`, `ids` and `times`."""
     subject, opened = choice.subject, choice.opened

@@ -1,7 +1,7 @@
 """One measurement for the app, in a process of its own: ``python -m bench.live`` with a request as JSON on its input.
 
     {"job": "shape", "case": {...}, "backends": ["native", "torch"], "device": "cpu", "seconds": 60}
-    {"job": "code", "operator": "gated_scan", "direction": "forward", "dtype": "float32", "arch": 90, "seconds": 60}
+    {"job": "code", "operator": "bdlru", "direction": "forward", "dtype": "float32", "arch": 90, "seconds": 60}
 
 Answers with one JSON object a line: {"said"} for progress, {"rows"}, {"ceiling"}, {"code"}, or {"failed"} and why.
 Whoever asks may end the process at any time; after `seconds` it ends itself. `bench.curves` is the same for curves,
@@ -61,8 +61,7 @@ def code(request: dict[str, Any], say: Say) -> None:
         raise RuntimeError(f"this lrscan cannot compile its GPU kernels: {_why_not_compiled}")
     say({"said": "compiling …"})
     made = compiled.compile_kernel(request["operator"], request["direction"], request["dtype"], request["arch"])
-    fields = ("ptx", "sass", "registers", "spills", "shared", "vector_loads", "async_loads")
-    say({"code": {name: getattr(made, name) for name in fields}})
+    say({"code": {**made.row(), "ptx": made.ptx, "sass": made.sass}})
 
 
 def ceiling(device: str) -> float:
