@@ -110,7 +110,7 @@ class Compiled:
 
 
 _B, _T, _LONG, _D = 2048, 200, 65536, 128
-_STATES, _HEADS, _WIDTH = 16, 4, 32
+_STATES, _HEADS = 16, 4
 _PACKED, _SEQUENCES = 200_000, 2048
 
 
@@ -174,12 +174,15 @@ def _selective(c: _Call) -> None:
     selective.selective_backward(u, u, A, b, b, skip, h0, u, h0, *tail)
 
 
-def _ssd(c: _Call) -> None:
-    x, dt, b = c.rows(_HEADS, _WIDTH), c.rows(_HEADS), c.rows(1, _WIDTH)
-    S0, tail = c.state(_HEADS, _WIDTH, _WIDTH), c.tail(reset=False)  # resets become packed sequences
-    A, skip = _parameters(_HEADS), _parameters(_HEADS)
-    ssd.ssd_forward(x, dt, A, b, b, skip, S0, 32, *tail)
-    ssd.ssd_backward(x, dt, A, b, b, skip, S0, x, S0, 32, *tail)
+def _ssd(width: int, states: int) -> Callable[[_Call], None]:
+    def run(c: _Call) -> None:
+        x, dt, b = c.rows(_HEADS, width), c.rows(_HEADS), c.rows(1, states)
+        S0, tail = c.state(_HEADS, width, states), c.tail(reset=False)  # resets become packed sequences
+        A, skip = _parameters(_HEADS), _parameters(_HEADS)
+        ssd.ssd_forward(x, dt, A, b, b, skip, S0, 32, *tail)
+        ssd.ssd_backward(x, dt, A, b, b, skip, S0, x, S0, 32, *tail)
+
+    return run
 
 
 _CALLS: dict[str, Callable[[_Call], None]] = {
@@ -190,7 +193,8 @@ _CALLS: dict[str, Callable[[_Call], None]] = {
     "hgrn": _gated("hgrn"),
     "complex": _complex,
     "selective": _selective,
-    "ssd": _ssd,
+    "ssd": _ssd(32, 32),
+    "ssd, 128 states": _ssd(64, 128),
 }
 _SPLIT = ("linear", "bdlru", "mingru", "hgrn")
 
@@ -316,7 +320,7 @@ _COLUMNS = tuple(f.name for f in fields(Compiled) if f.name not in ("ptx", "sass
 
 
 def _line(values: list[Any]) -> str:
-    wide = {"operator": 12, "direction": 15}
+    wide = {"operator": 15, "direction": 15}
     cells = zip(_COLUMNS, values, strict=True)
     return "  ".join(str(v).ljust(wide.get(name, max(8, len(name)))) for name, v in cells).rstrip()
 

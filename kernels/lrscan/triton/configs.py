@@ -68,9 +68,10 @@ SELECTIVE_STATES = 512
 """Channels times states a program."""
 
 
-def selective(width: int, states: int, dtype: torch.dtype) -> Config:
-    """Several states a channel, all in registers."""
-    block = max(1, min(SELECTIVE_STATES // power_of_two(states), power_of_two(width)))
+def selective(width: int, states: int, dtype: torch.dtype, *, backward: bool = False) -> Config:
+    """Several states a channel, all in registers; twice as many where asynchronous loads of two-byte types need it."""
+    most = SELECTIVE_STATES * (2 if dtype in (torch.bfloat16, torch.float16) and not backward else 1)
+    block = max(1, min(most // power_of_two(states), power_of_two(width)))
     return Config(block=block, stages=SELECTIVE_STAGES)
 
 

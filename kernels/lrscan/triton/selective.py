@@ -190,11 +190,10 @@ def selective_forward(
 
 
 def _noted(
-    u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, h0: Tensor | None, sequences: Sequences,
-    config: configs.Config,
+    u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, h0: Tensor | None, sequences: Sequences
 ) -> Tensor:  # fmt: skip
     """[slots, D, N] the state before every piece; sequence n of a pack owns the slots from first_n // PIECE + n on."""
-    piece = configs.SELECTIVE_PIECE
+    piece, config = configs.SELECTIVE_PIECE, configs.selective(A.shape[0], A.shape[1], u.dtype)
     if sequences.bounds is None:
         slots = sequences.count * triton.cdiv(sequences.steps, piece)
     else:
@@ -223,9 +222,9 @@ def selective_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """(du, ddt, dA, dB, dC, dD, dh0); sums over channels and sequences are of partial sums in a fixed order."""
     sequences = Sequences.of(u, cu_seqlens, reset, reverse)
-    config = configs.selective(A.shape[0], A.shape[1], u.dtype)
+    config = configs.selective(A.shape[0], A.shape[1], u.dtype, backward=True)
     exact, blocks = wide(u.dtype), triton.cdiv(A.shape[0], config.block)
-    noted = _noted(u, dt, A, B, C, h0, sequences, config)
+    noted = _noted(u, dt, A, B, C, h0, sequences)
     scratch = torch.empty(sequences.count, configs.SELECTIVE_PIECE, *A.shape, dtype=exact, device=u.device)
     du, ddt = sequences.empty(u), sequences.empty(dt)
     partial = B.new_empty(1).expand(*B.shape[:-1], blocks * B.shape[-1])
