@@ -31,12 +31,25 @@ INLINE void NAME(store)(REAL *restrict to, const REAL *restrict from, int64_t n)
     }
 }
 
-/* sigmoid(x) and 1 - sigmoid(x), each to full precision */
-INLINE void NAME(gate)(REAL x, REAL *open, REAL *shut) {
-    REAL e = NAME(exp_negative)(x < 0 ? x : -x), p = 1 / (1 + e), q = e * p;
-    *open = x < 0 ? q : p;
-    *shut = x < 0 ? p : q;
+/* A row to read: where it lies, or padded in `spare`. */
+INLINE const REAL *NAME(row)(const REAL *from, REAL *spare, int64_t n) {
+    if (n == LANES) return from;
+    NAME(load)(spare, from, n);
+    return spare;
 }
+
+/* A row to write: where it goes, or `spare`, from where `done` takes it past the caches or in part. */
+INLINE REAL *NAME(room)(REAL *to, REAL *spare, int64_t n, int stream) { return n == LANES && !stream ? to : spare; }
+
+INLINE void NAME(done)(REAL *to, const REAL *spare, int64_t n, int stream) {
+    if (n != LANES) NAME(store)(to, spare, n);
+    else if (stream) stream_bytes(to, spare, LANES * sizeof(REAL));
+}
+
+/* sigmoid(x) and 1 - sigmoid(x), each to full precision, from e = exp(-|x|) and p = 1 / (1 + e) */
+INLINE REAL NAME(open)(REAL x, REAL e, REAL p) { return x < 0 ? e * p : p; }
+INLINE REAL NAME(shut)(REAL x, REAL e, REAL p) { return x < 0 ? p : e * p; }
+INLINE REAL NAME(faded)(REAL x) { return NAME(exp_negative)(x < 0 ? x : -x); }
 
 /* The state before row `row` of step q: the scan's own row, the first state, or zero after a reset. */
 INLINE const REAL *NAME(before)(const REAL *h, const REAL *first, int64_t row, int64_t q, int64_t channels, int64_t reverse,

@@ -62,14 +62,16 @@ class Layout:
     reset: Tensor | None
     """uint8 by row"""
     reverse: bool
+    rows: int
     covered: bool
     """Every row belongs to a sequence."""
 
     @classmethod
     def of(cls, like: Tensor, cu_seqlens: Tensor | None, reset: Tensor | None, reverse: bool) -> Layout:
         """like: [B, T, ...] or, with cu_seqlens, [N, ...]."""
-        covered = True
+        covered, rows = True, len(like)
         if cu_seqlens is None:
+            rows = like.shape[0] * like.shape[1]
             length = torch.full((like.shape[0],), like.shape[1], dtype=torch.int64)
             start = torch.arange(like.shape[0], dtype=torch.int64) * like.shape[1]
         else:
@@ -77,13 +79,13 @@ class Layout:
             start, length = bounds[:-1].contiguous(), bounds.diff()
             covered = int(bounds[-1]) == len(like)
         flat = None if reset is None else reset.reshape(-1).contiguous().view(torch.uint8)
-        return cls(start=start, length=length, reset=flat, reverse=reverse, covered=covered)
+        return cls(start=start, length=length, reset=flat, reverse=reverse, rows=rows, covered=covered)
 
     def tail(self, channels: int) -> tuple[Any, ...]:
-        """The arguments that end every call: reset, reverse, start, length, sequences, channels, threads."""
+        """The arguments that end every call: reset, reverse, start, length, sequences, rows, channels, threads."""
         sequences = len(self.start)
         threads = 1 if _forked else min(torch.get_num_threads(), sequences)
-        return self.reset, int(self.reverse), self.start, self.length, sequences, channels, threads
+        return self.reset, int(self.reverse), self.start, self.length, sequences, self.rows, channels, threads
 
     def new(self, like: Tensor, dtype: torch.dtype) -> Tensor:
         """Room for one value a row and channel; zeros where rows belong to no sequence."""

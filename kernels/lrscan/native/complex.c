@@ -58,7 +58,8 @@ INLINE void NAME(complex_forward_block)(const double *eigenvalue, const REAL *re
 
 void NAME(complex_forward)(const double *eigenvalue, const REAL *u, int64_t u_pitch, const REAL *h0, REAL *h, REAL *last,
                            const uint8_t *reset, int64_t reverse, const int64_t *start, const int64_t *length,
-                           int64_t sequences, int64_t channels, int64_t threads) {
+                           int64_t sequences, int64_t rows, int64_t channels, int64_t threads) {
+    (void)rows;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
     for (int64_t s = 0; s < sequences; s++)
         for (int64_t d = 0; d < channels; d += PAIRS) {
@@ -103,8 +104,9 @@ INLINE void NAME(complex_backward_block)(const double *eigenvalue, const REAL *r
 
 void NAME(complex_backward)(const double *eigenvalue, const REAL *h, const REAL *g, int64_t g_pitch, const REAL *g_last,
                             const REAL *h0, REAL *du, double *sum, REAL *dh0, const uint8_t *reset, int64_t reverse,
-                            const int64_t *start, const int64_t *length, int64_t sequences, int64_t channels,
+                            const int64_t *start, const int64_t *length, int64_t sequences, int64_t rows, int64_t channels,
                             int64_t threads) {
+    (void)rows;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
     for (int64_t s = 0; s < sequences; s++)
         for (int64_t d = 0; d < channels; d += PAIRS) {

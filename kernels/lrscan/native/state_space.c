@@ -39,7 +39,7 @@ INLINE void NAME(space_row)(NAME(SpaceRow) * to, const NAME(Space) * in, const N
     NAME(load)(to->u, in->u + row * in->u_pitch + at->d, n);
     if (by_head) {
         EACH_LANE to->dt[k] = in->dt[row * in->dt_pitch + at->head[k]];
-        EACH_LANE to->decay[k] = NAME(exp_negative)(to->dt[k] * at->rate[k]);
+        EACH_LANE to->decay[k] = NAME(exp)(to->dt[k] * at->rate[k]);
     } else {
         NAME(load)(to->dt, in->dt + row * in->dt_pitch + at->d, n);
     }
@@ -49,7 +49,7 @@ INLINE void NAME(space_row)(NAME(SpaceRow) * to, const NAME(Space) * in, const N
 /* decay of state m, for every lane */
 INLINE void NAME(space_decay)(REAL *decay, const NAME(SpaceRow) * row, const REAL *rate, int by_head) {
     if (by_head) EACH_LANE decay[k] = row->decay[k];
-    else EACH_LANE decay[k] = NAME(exp_negative)(row->dt[k] * rate[k]);
+    else EACH_LANE decay[k] = NAME(exp)(row->dt[k] * rate[k]);
 }
 
 /* One step of all states of a block. y: [LANES] or null; decays: [states, LANES] kept for the way back, or null. */
@@ -100,8 +100,9 @@ INLINE void NAME(space_forward_block)(const NAME(Space) * in, int by_head, REAL 
 void NAME(state_space_forward)(int64_t by_head, const REAL *u, int64_t u_pitch, const REAL *dt, int64_t dt_pitch, const REAL *A,
                          const REAL *B, int64_t b_pitch, const REAL *C, int64_t c_pitch, const REAL *D, const REAL *h0, REAL *y,
                          REAL *last, int64_t heads, int64_t groups, int64_t states, const uint8_t *reset, int64_t reverse,
-                         const int64_t *start, const int64_t *length, int64_t sequences, int64_t channels, int64_t threads) {
+                         const int64_t *start, const int64_t *length, int64_t sequences, int64_t rows, int64_t channels, int64_t threads) {
     const NAME(Space) in = {u, dt, A, B, C, D, h0, u_pitch, dt_pitch, b_pitch, c_pitch, reset, reverse, channels, heads, groups, states};
+    (void)rows;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
     for (int64_t s = 0; s < sequences; s++) {
         REAL *scratch = malloc((2 * states + 1) * LANES * sizeof(REAL));
@@ -219,10 +220,11 @@ void NAME(state_space_backward)(int64_t by_head, const REAL *u, int64_t u_pitch,
                           const REAL *B, int64_t b_pitch, const REAL *C, int64_t c_pitch, const REAL *D, const REAL *h0,
                           const REAL *g, int64_t g_pitch, const REAL *g_last, REAL *du, REAL *ddt, double *dA, REAL *dB, REAL *dC,
                           double *dD, REAL *dh0, int64_t heads, int64_t groups, int64_t states, const uint8_t *reset,
-                          int64_t reverse, const int64_t *start, const int64_t *length, int64_t sequences, int64_t channels,
+                          int64_t reverse, const int64_t *start, const int64_t *length, int64_t sequences, int64_t rows, int64_t channels,
                           int64_t threads) {
     const NAME(Space) in = {u, dt, A, B, C, D, h0, u_pitch, dt_pitch, b_pitch, c_pitch, reset, reverse, channels, heads, groups, states};
     const NAME(SpaceGradients) to = {du, ddt, dB, dC, dh0, dA, dD};
+    (void)rows;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
     for (int64_t s = 0; s < sequences; s++) {
         int64_t piece = 1;
