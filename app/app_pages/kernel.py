@@ -204,7 +204,7 @@ def machine(request: Request) -> None:
             f"{machine_code.counted(cut)}."
         )
     )
-    st.caption("⇣ a load that runs ahead into shared memory · ↓ a load · ↑ a store · ! a spilled register")
+    st.caption("⇣ a load that runs ahead into shared memory, ↓ a load, ↑ a store, ! a spilled register, · arithmetic")
     st.html(machine_code.as_html(cut or shown, label=f"Machine code of {words}"))
     facts = {name: value for name, value in made.items() if name not in {"ptx", "sass"}}
     table = pd.DataFrame({"of the kernel": list(facts), "is": [str(value) for value in facts.values()]})
@@ -269,7 +269,8 @@ def body() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         run_button("Run", request, key="run_shape")
         copy_link({}, key="copy_link")
-    watch()
+    with st.container(key="watch"):  # always there, so that nothing below moves when a run starts
+        watch()
     name, tab = choices.open_tab(list(PARTS), key="part")
     with tab:
         PARTS[name](request)

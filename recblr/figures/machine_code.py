@@ -13,7 +13,7 @@ MARKS = {
     "load": "↓ ",
     "store": "↑ ",
     "spill": "! ",
-    "arithmetic": "· ",
+    "arithmetic instruction": "· ",
     "": "  ",
 }
 """What stands before a line of each kind, so that colour is not needed to tell them apart."""
@@ -24,7 +24,7 @@ _KINDS = (
     ("store", re.compile(r"\bSTG\b|\bst\.global\b")),
     ("spill", re.compile(r"\b(?:LDL|STL)\b|\b(?:ld|st)\.local\b")),
     (
-        "arithmetic",
+        "arithmetic instruction",
         re.compile(r"\b(?:FFMA|FMUL|FADD|MUFU|HFMA2|HMMA|DFMA)\b|\b(?:fma|mul|add|ex2)(?:\.\w+)*\.f(?:16|32|64)"),
     ),
 )
@@ -74,18 +74,14 @@ def main_loop(found: Sequence[Line]) -> list[Line]:
 def counted(found: Sequence[Line]) -> str:
     """How many of each kind, in words."""
     counts = Counter(line.kind for line in found if line.kind)
-    named = [f"{counts[kind]} {kind}{_plural(kind, counts[kind])}" for kind in MARKS if counts[kind]]
+    named = [f"{counts[kind]} {kind}" + ("" if counts[kind] == 1 else "s") for kind in MARKS if counts[kind]]
     return ", ".join(named) or "no loads, stores or arithmetic"
-
-
-def _plural(kind: str, count: int) -> str:
-    return "" if count == 1 or kind == "arithmetic" else "s"
 
 
 def as_html(found: Sequence[Line], *, label: str) -> str:
     """The lines in a box that scrolls and that the keyboard reaches; marks in front, colours behind."""
     classes = {"asynchronous load": "async", "load": "load", "store": "store", "spill": "spill"}
-    rows = "\n".join(
+    rows = "".join(
         f'<span class="{classes.get(line.kind, "other")}">{MARKS[line.kind]}{html.escape(line.text)}</span>'
         for line in found
     )
