@@ -6,6 +6,7 @@ from recblr.backbones.base import Batch, SequentialBackbone, make_config
 from recblr.backbones.gru4rec import GRU4Rec
 from recblr.backbones.hstu import HSTU
 from recblr.backbones.lrurec import LRURec
+from recblr.backbones.mamba4rec import Mamba4Rec
 from recblr.backbones.markov import Markov
 from recblr.backbones.popularity import Popularity
 from recblr.backbones.recblr import RecBLR
@@ -13,7 +14,17 @@ from recblr.backbones.sasrec import SASRec
 from recblr.backbones.tisasrec import TiSASRec
 from recblr.errors import ConfigError
 
-_BACKBONES: tuple[type[SequentialBackbone], ...] = (RecBLR, LRURec, SASRec, TiSASRec, HSTU, GRU4Rec, Markov, Popularity)
+_BACKBONES: tuple[type[SequentialBackbone], ...] = (
+    RecBLR,
+    LRURec,
+    Mamba4Rec,
+    SASRec,
+    TiSASRec,
+    HSTU,
+    GRU4Rec,
+    Markov,
+    Popularity,
+)
 
 REGISTRY: dict[str, type[SequentialBackbone]] = {cls.name: cls for cls in _BACKBONES}
 

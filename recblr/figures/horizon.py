@@ -19,7 +19,7 @@ def horizon_sentence(trace: Trace, layer: int, step: int, events: Events) -> str
     horizon = trace.horizon(layer, step, share=SHARE)
     if horizon is None:
         return "This layer keeps no sum over events, so it has no memory horizon."
-    holds = "looks at" if trace.layers[layer].mix is not None else "holds"
+    holds = "holds" if trace.layers[layer].entered is not None else "looks at"
     after = f"After event {events.first + step}, {SHARE:.0%} of what {layer_word(layer)} {holds} comes from".replace(
         "%", " %"
     )
@@ -41,7 +41,7 @@ def memory(trace: Trace, layer: int, step: int, events: Events) -> View:
         return nothing(question, sentence)
     full = np.zeros(len(events))
     full[: step + 1] = shares
-    role = "attention" if trace.layers[layer].mix is not None else "state"
+    role = "state" if trace.layers[layer].entered is not None else "attention"
     inside = (np.arange(len(events)) > step - horizon.items) & (np.arange(len(events)) <= step)
     bars = {
         "type": "bar",

@@ -1,6 +1,6 @@
 """The layer that the compared backbones share: a mixer over time, then a feed-forward sublayer, each post-norm.
 
-x = LN(x + Dropout(mixer(x)));  x = LN(x + FFN(x))
+x = LN(x + Dropout(mixer(x)));  x = LN(x + FFN(x)); without `residual` the first is LN(Dropout(mixer(x)))
 
 B batch, T time, d model width
 """
@@ -43,15 +43,18 @@ class PostNormLayer(nn.Module):
         *,
         inner_dropout: bool = True,
         eps: float = 1e-12,
+        residual: bool = True,
     ) -> None:
         super().__init__()
         self.mixer = mixer
+        self.residual = residual
         self.norm = nn.LayerNorm(d, eps=eps)
         self.dropout = Dropout(dropout)
         self.feed_forward = FeedForward(d, activation, dropout, inner_dropout=inner_dropout, eps=eps)
 
     def _after_mixer(self, x: Tensor, y: Tensor) -> Tensor:
-        out: Tensor = self.feed_forward(self.norm(x + self.dropout(y)))
+        y = self.dropout(y)
+        out: Tensor = self.feed_forward(self.norm(x + y if self.residual else y))
         return out
 
     def forward(self, x: Float[Tensor, "B T d"], record: Record | None = None) -> Float[Tensor, "B T d"]:

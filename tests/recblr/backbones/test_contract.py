@@ -20,6 +20,7 @@ from recblr.training.loss import cross_entropy
 PARAMETERS = {
     "recblr": 402_240,
     "lrurec": 355_993,  # complex weights counted as two reals; 322,841 as one
+    "mamba4rec": 363_072,
     "sasrec": 331_584,
     "gru4rec": 300_672,
     "hstu": 273_234,  # of the published 2 L - 1 position biases of a layer the L that are reached, and L positions
