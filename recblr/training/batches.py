@@ -5,7 +5,8 @@
 Objective "all": each user's training events are cut into windows of at most L + 1 events that overlap by one, so that
 every event but the first is a target exactly once an epoch; the first cut falls at another place in each epoch, so that
 no position is always short of context. Objective "last": every prefix is a sample whose last event is the target.
-Batches hold rows of like length, in random order: little padding, and what there is is never scored.
+Batches hold rows of like length and as many targets each, in random order: little padding, which is never scored, and
+every target weighs alike.
 """
 
 from __future__ import annotations
@@ -71,14 +72,24 @@ def prefixes(log: InteractionLog, split: Split, max_len: int) -> tuple[NDArray[n
     return np.maximum(begin[owner], ends - 1 - max_len), ends
 
 
-def epoch_order(lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Rows of each batch: shuffled, sorted by length within buckets, batches shuffled again."""
+def epoch_order(
+    lengths: NDArray[np.int64], targets: NDArray[np.int64], batch_size: int, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Rows of each batch: shuffled, sorted by length within buckets, cut into like shares of the targets, shuffled.
+
+    The loss is a mean over a batch. Were batches cut by rows, one of short rows would hold a tenth of the targets of
+    one of long rows, and each of them would move the weights ten times as far.
+    """
     order = rng.permutation(len(lengths))
+    share = batch_size * targets.sum() / max(len(targets), 1)
     batches: list[NDArray[np.int64]] = []
     for at in range(0, len(order), batch_size * _BUCKET):
         bucket = order[at : at + batch_size * _BUCKET]
         bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
-        batches.extend(bucket[b : b + batch_size] for b in range(0, len(bucket), batch_size))
+        upto = np.cumsum(targets[bucket])
+        n = max(round(upto[-1] / share), 1)
+        cuts = np.searchsorted(upto, upto[-1] * np.arange(1, n) / n) + 1
+        batches.extend(rows for rows in np.split(bucket, cuts) if len(rows))
     return [batches[k] for k in rng.permutation(len(batches))]
 
 
@@ -101,8 +112,10 @@ class EpochBatches:
         self.log, self.split, self.last_only, self.recency = log, split, objective == "last", recency
         cut = prefixes(log, split, max_len) if self.last_only else windows(log, split, max_len, rng)
         self.starts, self.ends = cut
-        self.batches = epoch_order(self.ends - self.starts, batch_size, rng)
-        self.n_targets = len(self.starts) if self.last_only else int((self.ends - self.starts - 1).sum())
+        lengths = self.ends - self.starts - 1
+        targets = np.ones_like(lengths) if self.last_only else lengths
+        self.batches = epoch_order(lengths, targets, batch_size, rng)
+        self.n_targets = int(targets.sum())
 
     def __len__(self) -> int:
         return len(self.batches)

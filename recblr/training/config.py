@@ -14,15 +14,15 @@ class TrainConfig:
 
     objective: Literal["all", "last"] = "all"
     """Positions that are trained: "all" of a window (causal backbones), or the "last" of every prefix."""
-    epochs: int = 20
+    epochs: int = 24
     """Passes over the training events."""
     batch_size: int = 16
-    """Windows a step for objective "all"; prefixes a step for "last"."""
+    """Windows a step for objective "all", on average: batches hold as many events each; prefixes a step for "last"."""
     optimizer: Literal["adamw", "adam"] = "adamw"
     """Optimiser."""
     lr: float = 3e-3
     """Peak learning rate."""
-    weight_decay: float = 0.1
+    weight_decay: float = 0.01
     """Decoupled weight decay; spares biases, norms and the decay parameters."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Learning rate after the warm-up: down to a hundredth along a cosine, or constant."""

@@ -63,6 +63,15 @@ def test_rows_are_right_padded_consecutive_events_of_at_most_max_len(objective):
         assert torch.equal(batch.inputs.times[batch.inputs.mask], items[batch.inputs.mask] + 10**9 - 1)
 
 
+def test_batches_of_short_and_of_long_rows_hold_as_many_targets():
+    log = log_of([5] * 400 + [41] * 100 + [101] * 40)
+    batches = EpochBatches(log, leave_one_out(log), objective="all", max_len=100, batch_size=8, seed=0, epoch=0)
+    held = [int((batch.targets > 0).sum()) for batch in batches]
+    usual = batches.n_targets / len(batches)
+    assert len({batch.targets.shape[1] for batch in batches}) > 2
+    assert all(0.4 * usual < n < 1.8 * usual for n in held)
+
+
 def test_the_last_objective_reads_the_whole_recent_prefix():
     for batch in epoch("last")[1]:
         trained = (batch.targets > 0).sum(1)
