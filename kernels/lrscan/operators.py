@@ -87,7 +87,7 @@ def gated_scan(
     for name, used, given in (("i", kind in WITH_INPUT_GATE, i), ("lam", kind in WITH_BOUND, lam)):
         if used != (given is not None):
             raise ValueError(
-                f"{name} {'is missing: kind' if used else 'must be None: it has no part in kind'} {kind!r}"
+                f"{name} {'is missing from kind' if used else 'must be None: it has no part in kind'} {kind!r}"
             )
     for name, other in (("x", x), ("r", r), ("i", i), ("z", z)):
         if other is not None:

@@ -91,8 +91,8 @@ def _forward_op(op: Operator) -> tuple[Any, Callable[..., tuple[Tensor, ...]]]:
         check_bounds(cu_seqlens, like.shape[0])
         found: tuple[Tensor, ...] = getattr(backend_module(backend), f"{op.name}_forward")(*given)
         if op.fused and given[n_tensors - 1] is None:
-            return found[0], like.new_empty(0), found[2]  # y is h
-        return found
+            found = found[0], like.new_empty(0), found[2]  # y is h
+        return tuple(v.contiguous() for v in found)  # as `shapes` says
 
     def shapes(*arguments: Any) -> tuple[Tensor, ...]:
         like, cu_seqlens = arguments[position], arguments[-4]
