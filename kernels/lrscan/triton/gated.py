@@ -8,24 +8,25 @@
 rate [D] = c softplus(lam) for bdlru and c softplus(-lam) for rglru.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, no_type_check
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from lrscan.triton import configs, linear, split
 from lrscan.triton.common import (
     Sequences,
     accumulator,
+    channel_rates,
     extent,
     gate_gradients,
     gates,
     launch,
     optional_rows,
+    rate_slopes,
     rows,
     sigmoids,
     wide,
@@ -35,10 +36,11 @@ from lrscan.triton.common import (
 @triton.jit(do_not_specialize=["T", "eps", "x_batch", "r_batch", "i_batch", "z_batch"])
 @no_type_check
 def gated_forward_kernel(
-    x, r, i, rate, z, y, h, h0, last, bounds, reset, T, eps, x_batch, r_batch, i_batch, z_batch,
+    x, r, i, lam, z, y, h, h0, last, bounds, reset, T, eps, x_batch, r_batch, i_batch, z_batch,
     x_time: tl.constexpr, r_time: tl.constexpr, i_time: tl.constexpr, z_time: tl.constexpr, UNIT: tl.constexpr,
     D: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr, ACC: tl.constexpr, PACKED: tl.constexpr,
-    RESET: tl.constexpr, REVERSE: tl.constexpr, INITIAL: tl.constexpr, KIND: tl.constexpr, TERMS: tl.constexpr,
+    RESET: tl.constexpr, REVERSE: tl.constexpr, INITIAL: tl.constexpr, KIND: tl.constexpr, MIRROR: tl.constexpr,
+    SCALE: tl.constexpr, TERMS: tl.constexpr,
     EPILOGUE: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
@@ -48,9 +50,7 @@ def gated_forward_kernel(
     row = first if PACKED else n * T
     x_at = x + n * x_batch * UNIT + d
     r_at = r + n * r_batch * UNIT + d
-    rates = d * 0.0
-    if KIND != 1:
-        rates = tl.load(rate + d, mask=mask, other=0.0)
+    rates = channel_rates(lam, d, mask, ACC, KIND, MIRROR, SCALE, TERMS)
     state = tl.zeros([BLOCK], ACC)
     if INITIAL:
         state = tl.load(h0 + n * D + d, mask=mask, other=0.0).to(ACC)
@@ -75,12 +75,13 @@ def gated_forward_kernel(
 @triton.jit(do_not_specialize=["T", "eps", "x_batch", "r_batch", "i_batch", "z_batch", "g_batch"])
 @no_type_check
 def gated_backward_kernel(
-    x, r, i, rate, z, h, g, h0, g_last, dx, dr, di, drate, dz, dh0, bounds, reset, T, eps,
+    x, r, i, lam, z, h, g, h0, g_last, dx, dr, di, dlam, dz, dh0, bounds, reset, T, eps,
     x_batch, r_batch, i_batch, z_batch, g_batch,
     x_time: tl.constexpr, r_time: tl.constexpr, i_time: tl.constexpr, z_time: tl.constexpr, g_time: tl.constexpr,
     UNIT: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr, ACC: tl.constexpr,
     PACKED: tl.constexpr, RESET: tl.constexpr, REVERSE: tl.constexpr, INITIAL: tl.constexpr, FINAL: tl.constexpr,
-    KIND: tl.constexpr, TERMS: tl.constexpr, EPILOGUE: tl.constexpr,
+    KIND: tl.constexpr, MIRROR: tl.constexpr,
+    SCALE: tl.constexpr, TERMS: tl.constexpr, EPILOGUE: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
     d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -90,9 +91,7 @@ def gated_backward_kernel(
     x_at = x + n * x_batch * UNIT + d
     r_at = r + n * r_batch * UNIT + d
     g_at = g + n * g_batch * UNIT + d
-    rates = d * 0.0
-    if KIND != 1:
-        rates = tl.load(rate + d, mask=mask, other=0.0)
+    rates = channel_rates(lam, d, mask, ACC, KIND, MIRROR, SCALE, TERMS)
     start = tl.zeros([BLOCK], ACC)
     if INITIAL:
         start = tl.load(h0 + n * D + d, mask=mask, other=0.0).to(ACC)
@@ -132,7 +131,8 @@ def gated_backward_kernel(
         if KIND == 0:
             tl.store(di + (row + t) * D + d, dit.to(di.dtype.element_ty), mask=mask)
     if KIND != 1:
-        tl.store(drate + n * D + d, total, mask=mask)
+        slopes = rate_slopes(lam, d, mask, ACC, KIND, MIRROR, SCALE)  # here: not in registers all along
+        tl.store(dlam + n * D + d, total * slopes, mask=mask)
     if INITIAL:
         tl.store(dh0 + n * D + d, carry.to(dh0.dtype.element_ty), mask=mask)
 
@@ -140,10 +140,11 @@ def gated_backward_kernel(
 @triton.jit(do_not_specialize=["T", "eps", "x_batch", "r_batch", "i_batch", "z_batch"])
 @no_type_check
 def gated_summary_kernel(
-    x, r, i, rate, z, product, local, bounds, reset, T, eps, x_batch, r_batch, i_batch, z_batch,
+    x, r, i, lam, z, product, local, bounds, reset, T, eps, x_batch, r_batch, i_batch, z_batch,
     x_time: tl.constexpr, r_time: tl.constexpr, i_time: tl.constexpr, z_time: tl.constexpr, UNIT: tl.constexpr,
     D: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr, ACC: tl.constexpr, PACKED: tl.constexpr,
-    RESET: tl.constexpr, REVERSE: tl.constexpr, KIND: tl.constexpr, TERMS: tl.constexpr, ADJOINT: tl.constexpr,
+    RESET: tl.constexpr, REVERSE: tl.constexpr, KIND: tl.constexpr, MIRROR: tl.constexpr,
+    SCALE: tl.constexpr, TERMS: tl.constexpr, ADJOINT: tl.constexpr,
     EPILOGUE: tl.constexpr,
 ):  # fmt: skip
     """As `linear.linear_summary_kernel`; ADJOINT: x holds g, which the epilogue has multiplied by silu(z)."""
@@ -152,9 +153,7 @@ def gated_summary_kernel(
     mask = d < D
     first, steps = extent(n, bounds, T, PACKED)
     row = first if PACKED else n * T
-    rates = d * 0.0
-    if KIND != 1:
-        rates = tl.load(rate + d, mask=mask, other=0.0)
+    rates = channel_rates(lam, d, mask, ACC, KIND, MIRROR, SCALE, TERMS)
     p = tl.zeros([BLOCK], ACC) + 1.0
     s = tl.zeros([BLOCK], ACC)
     for q in tl.range(0, steps, num_stages=STAGES):
@@ -186,9 +185,10 @@ class Gated:
     r: Tensor
     i: Tensor | None
     z: Tensor | None
-    rate: Tensor | None
-    """[D] in the accumulation type"""
+    lam: Tensor | None
+    """[D]"""
     kind: str
+    c: float
     eps: float
 
     @classmethod
@@ -204,8 +204,8 @@ class Gated:
         eps: float,
     ) -> "Gated":
         return cls(
-            x=rows(x), r=rows(r), i=optional_rows(i), z=optional_rows(z), rate=_rate(lam, kind, c, x.dtype),
-            kind=kind, eps=eps,
+            x=rows(x), r=rows(r), i=optional_rows(i), z=optional_rows(z),
+            lam=None if lam is None or kind == "mingru" else lam.contiguous(), kind=kind, c=c, eps=eps,
         )  # fmt: skip
 
     def flat(self) -> "Gated":
@@ -213,7 +213,7 @@ class Gated:
         x, r, i, z = (None if v is None else rows(split.flat(v)) for v in (self.x, self.r, self.i, self.z))
         assert x is not None
         assert r is not None
-        return Gated(x=x, r=r, i=i, z=z, rate=self.rate, kind=self.kind, eps=self.eps)
+        return replace(self, x=x, r=r, i=i, z=z)
 
     @property
     def width(self) -> int:
@@ -227,29 +227,11 @@ class Gated:
             strided["g"] = more.pop("g")
         launch(
             kernel, (sequences.count, triton.cdiv(self.width, config.block)), **sequences.arguments(**strided),
-            rate=self.rate, eps=self.eps, D=self.width, BLOCK=config.block, STAGES=config.stages,
-            ACC=accumulator(self.x.dtype), KIND=configs.KINDS[self.kind], TERMS=configs.series_terms(self.x.dtype),
+            lam=self.lam, eps=self.eps, D=self.width, BLOCK=config.block, STAGES=config.stages,
+            ACC=accumulator(self.x.dtype), KIND=configs.KINDS[self.kind], MIRROR=self.kind == "rglru",
+            SCALE=self.c, TERMS=configs.series_terms(self.x.dtype),
             EPILOGUE=self.z is not None, num_warps=config.warps, **more,
         )  # fmt: skip
-
-
-def _rate(lam: Tensor | None, kind: str, c: float, dtype: torch.dtype) -> Tensor | None:
-    """[D]: in double precision before it is rounded once, because every step uses it."""
-    if lam is None or kind == "mingru":
-        return None
-    exact = lam.double()
-    if kind != "hgrn":
-        exact = c * softplus(exact if kind == "bdlru" else -exact)
-    return exact.to(wide(dtype)).contiguous()
-
-
-def _lam_gradient(drate: Tensor, lam: Tensor, kind: str, c: float) -> Tensor:
-    """[D], of the partial sums drate [S, D]."""
-    total = drate.double().sum(0)
-    if kind != "hgrn":
-        sign = 1.0 if kind == "bdlru" else -1.0
-        total = total * (sign * c) * torch.sigmoid(sign * lam.double())
-    return total.to(lam.dtype)
 
 
 def forward(inputs: Gated, h0: Tensor | None, sequences: Sequences) -> tuple[Tensor, Tensor, Tensor]:
@@ -268,21 +250,21 @@ def forward(inputs: Gated, h0: Tensor | None, sequences: Sequences) -> tuple[Ten
 def backward(
     inputs: Gated, h: Tensor, h0: Tensor | None, g: Tensor, g_last: Tensor | None, sequences: Sequences
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-    """(dx, dr, di, drate [S, D], dh0, dz)."""
+    """(dx, dr, di, dlam [S, D]: a part of each sequence, dh0, dz)."""
     x, r, h, g = inputs.x, inputs.r, h.contiguous(), rows(g)
     h0, g_last = None if h0 is None else h0.contiguous(), None if g_last is None else g_last.contiguous()
     dx, dr = sequences.empty(x), sequences.empty(r)
     di = None if inputs.i is None else sequences.empty(inputs.i)
     dz = None if inputs.z is None else sequences.empty(inputs.z)
     dh0 = None if h0 is None else torch.empty_like(h0)
-    drate = None
-    if inputs.rate is not None:
-        drate = torch.empty(sequences.count, inputs.width, dtype=inputs.rate.dtype, device=x.device)
+    dlam = None
+    if inputs.lam is not None:
+        dlam = torch.empty(sequences.count, inputs.width, dtype=wide(x.dtype), device=x.device)
     inputs.run(
-        gated_backward_kernel, sequences, x=x, g=g, h=h, h0=h0, g_last=g_last, dx=dx, dr=dr, di=di, drate=drate,
+        gated_backward_kernel, sequences, x=x, g=g, h=h, h0=h0, g_last=g_last, dx=dx, dr=dr, di=di, dlam=dlam,
         dz=dz, dh0=dh0, INITIAL=h0 is not None, FINAL=g_last is not None, stages=configs.GATED_BACKWARD_STAGES,
     )  # fmt: skip
-    return dx, dr, di, drate, dh0, dz
+    return dx, dr, di, dlam, dh0, dz
 
 
 def _summaries(flat: Gated, x: Tensor, chunks: split.Chunks, *, adjoint: bool) -> tuple[Tensor, Tensor]:
@@ -309,17 +291,17 @@ def forward_split(inputs: Gated, h0: Tensor | None, sequences: Sequences, size: 
 def backward_split(
     inputs: Gated, h: Tensor, h0: Tensor | None, g: Tensor, g_last: Tensor | None, sequences: Sequences, size: int
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-    """`backward` of [B, T, D] in chunks of `size` steps; drate is [B * K, D]."""
+    """`backward` of [B, T, D] in chunks of `size` steps; dlam is [B * K, D]."""
     chunks, flat, shape = split.Chunks.of(sequences, size, h), inputs.flat(), h.shape
     g_flat = rows(split.flat(g))
     product, local = _summaries(flat, g_flat, chunks, adjoint=True)
     after, _ = linear.forward(product, local, g_last, chunks.against, local.dtype)
     carries, states = chunks.entering(after, g_last, against=True), chunks.before(h, h0)
-    dx, dr, di, drate, left, dz = backward(flat, split.flat(h), states, g_flat, carries, chunks.each)
+    dx, dr, di, dlam, left, dz = backward(flat, split.flat(h), states, g_flat, carries, chunks.each)
     assert left is not None
     dh0 = None if h0 is None else chunks.final(left, against=True).to(h0.dtype)
     di, dz = (None if v is None else v.view(shape) for v in (di, dz))
-    return dx.view(shape), dr.view(shape), di, drate, dh0, dz
+    return dx.view(shape), dr.view(shape), di, dlam, dh0, dz
 
 
 def gated_forward(
@@ -368,6 +350,6 @@ def gated_backward(
         gradients = backward_split(inputs, h, h0, g, g_last, sequences, size)
     else:
         gradients = backward(inputs, h, h0, g, g_last, sequences)
-    dx, dr, di, drate, dh0, dz = gradients
-    dlam = None if lam is None or drate is None else _lam_gradient(drate, lam, kind, c)
+    dx, dr, di, parts, dh0, dz = gradients
+    dlam = None if lam is None or parts is None else parts.sum(0, dtype=torch.float64).to(lam.dtype)
     return dx, dr, di, dlam, dh0, dz

@@ -227,7 +227,7 @@ def test_a_gated_scan_split_over_time_agrees_with_the_whole(name, reverse):
         if other is None:
             assert one is None
             continue
-        if place == 6:  # the rate: one partial sum a chunk, or one a sequence
+        if place == 6:  # of lam: one partial sum a chunk, or one a sequence
             one, other = one.sum(0), other.sum(0)
         assert float((one - other).abs().max()) < TOLERANCE * float(other.abs().max())
 
