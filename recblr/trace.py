@@ -38,9 +38,10 @@ class LayerTrace:
     phase: Array | None = None
     """[C] angle of a complex eigenvalue, radians a step."""
     mix: Array | None = None
-    """[B, H, T, T] effective attention, target step first, where the mixer computes one (attention).
+    """[B, H, T, T] effective attention, target step first, where the mixer computes one (attention) or amounts to one
+    (a state space with one decay a head).
 
-    Rows of a softmax sum to 1; pointwise attention is signed and not normalised."""
+    Rows of a softmax sum to 1; pointwise attention and state spaces are signed and not normalised."""
     value_norm: Array | None = None
     """[B, H, T] norm of what each source step offers to the mix, after the output projection."""
     score_content: Array | None = None

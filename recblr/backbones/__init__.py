@@ -11,6 +11,7 @@ from recblr.backbones.markov import Markov
 from recblr.backbones.popularity import Popularity
 from recblr.backbones.recblr import RecBLR
 from recblr.backbones.sasrec import SASRec
+from recblr.backbones.ssd4rec import SSD4Rec
 from recblr.backbones.tisasrec import TiSASRec
 from recblr.errors import ConfigError
 
@@ -18,6 +19,7 @@ _BACKBONES: tuple[type[SequentialBackbone], ...] = (
     RecBLR,
     LRURec,
     Mamba4Rec,
+    SSD4Rec,
     SASRec,
     TiSASRec,
     HSTU,

@@ -12,7 +12,7 @@ from recblr.backbones.base import Batch, State
 from recblr.backbones.tied import TiedBackbone
 from recblr.layers.post_norm import PostNormLayer
 from recblr.layers.recorder import Record, layer_trace
-from recblr.trace import Trace
+from recblr.trace import LayerTrace, Trace
 
 
 class StackedBackbone(TiedBackbone):
@@ -30,10 +30,14 @@ class StackedBackbone(TiedBackbone):
         """What a reader of a trace must know."""
         return ()
 
+    def batch_notes(self, batch: Batch) -> tuple[str, ...]:
+        """What a reader of a trace must know of this batch alone."""
+        return ()
+
     def _stack(self) -> list[PostNormLayer]:
         return cast("list[PostNormLayer]", list(self.layers))
 
-    def _run(self, embeddings: Tensor, records: list[Record] | None) -> Tensor:
+    def _run(self, embeddings: Tensor, mask: Tensor, times: Tensor, records: list[Record] | None) -> Tensor:
         x = self.enter(embeddings)
         for n, layer in enumerate(self._stack()):
             x = layer(x, None if records is None else records[n])
@@ -42,20 +46,24 @@ class StackedBackbone(TiedBackbone):
     def encode(
         self, embeddings: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], times: Int[Tensor, "B T"]
     ) -> Float[Tensor, "B T d"]:
-        return self._run(embeddings, None)
+        return self._run(embeddings, mask, times, None)
+
+    def _layer_traces(self, records: list[Record]) -> tuple[LayerTrace, ...]:
+        return tuple(layer_trace(f"layer {n} · {self.mixer_name}", record) for n, record in enumerate(records, 1))
 
     @torch.no_grad()
     def trace(self, batch: Batch) -> Trace:
         records: list[Record] = [{} for _ in self.layers]
-        hidden = self._run(self.embed(batch.items), records)
+        hidden = self._run(self.embed(batch.items), batch.mask, batch.times, records)
         return Trace(
             backbone=self.name,
             preset=self.preset,
             items=batch.items.cpu().numpy(),
             times=batch.times.cpu().numpy(),
-            layers=tuple(layer_trace(f"layer {n} · {self.mixer_name}", record) for n, record in enumerate(records, 1)),
+            layers=self._layer_traces(records),
             hidden=hidden.cpu().numpy(),
-            notes=self.notes(),
+            causal=self.causal,
+            notes=(*self.notes(), *self.batch_notes(batch)),
         )
 
     def initial_state(self, batch_size: int) -> State:
