@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -301,18 +302,14 @@ def kernel_runs() -> Runner:
     return Runner()
 
 
-@st.cache_resource(show_spinner="Asking what this machine can run …")
+@st.cache_resource(show_spinner="Looking for a GPU …")
 def kernel_facts() -> Facts:
-    """Which operators run on which backends here; asked once a server by calling each on two events."""
-    torch, measure, cases = import_module("torch"), import_module("lrscan.measure"), import_module("lrscan.cases")
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return Facts(
-        operators={name: operator.title for name, operator in cases.OPERATORS.items()},
-        on_cpu=measure.offered("cpu"),
-        on_gpu={} if gpu is None else measure.offered("cuda"),
-        gpu=gpu,
-        interpreter=find_spec("triton") is not None,
-    )
+    """What can be measured here. Without a driver torch is not asked, so that the page need not wait for it."""
+    gpu = None
+    if shutil.which("nvidia-smi") is not None:
+        cuda = import_module("torch").cuda
+        gpu = cuda.get_device_name() if cuda.is_available() else None
+    return Facts(gpu=gpu, interpreter=find_spec("triton") is not None)
 
 
 @st.cache_data(ttl=10, max_entries=1, show_spinner=False)

@@ -33,6 +33,8 @@ ELEMENTS = {"cpu": 8_388_608, "cuda": 268_435_456}
 INTERPRETED_EVENTS = 128
 """At most, B * T in the interpreter, which takes milliseconds an event."""
 INTERPRETER = "triton-interpret"
+BACKENDS = {"cpu": ("native", "torch", "reference"), "cuda": ("triton", "torch")}
+"""Offered by device; whether one can be used is found out by using it, which may take a compiler."""
 KEPT = 32
 RECORD_FIELDS = {"set", "device", "versions", "commit", "date", "rows", "bars"}
 """What a recorded run of the benchmark must hold to be shown."""
@@ -45,11 +47,6 @@ Process = subprocess.Popen[str]
 class Facts:
     """What can be run on this machine."""
 
-    operators: dict[str, str]
-    """Every operator's name and title."""
-    on_cpu: dict[str, dict[str, str | None]]
-    """Operator -> backend -> why not, or None."""
-    on_gpu: dict[str, dict[str, str | None]]
     gpu: str | None
     """Its name."""
     interpreter: bool

@@ -10,7 +10,7 @@ import streamlit as st
 from components.copy_link import copy_link
 from draw import heading, numbers, page_title, plain, show
 from guard import guard
-from live import INTERPRETER, Facts, Request, Run, asked, why_not
+from live import BACKENDS, INTERPRETER, Facts, Request, Run, asked, why_not
 from pages import PAGES
 
 from recblr.figures import machine_code
@@ -27,6 +27,16 @@ NAMES = {  # as the reader chooses an operator: its name in lrscan
     "LRU": "complex",
     "SSD": "ssd",
     "Mamba": "selective",
+}
+MEANINGS = {
+    "BD-LRU": "The recurrence of RecBLR, with its gates.",
+    "linear": "h = a h + b, with a and b given.",
+    "RG-LRU": "The recurrence of Griffin, with its gates.",
+    "minGRU": "A GRU whose gate does not depend on the state, with that gate.",
+    "HGRN": "A gated recurrence with a lower bound on what is kept.",
+    "LRU": "The recurrence of LRURec: complex, and the same at every event.",
+    "SSD": "The recurrence of Mamba-2 and TiM4Rec: one decay a head of 32 channels, 16 states each.",
+    "Mamba": "The selective scan of Mamba: 16 states a channel.",
 }
 DIRECTIONS = {"forward+backward": "both", "forward": "forward", "backward": "backward"}
 ARCHITECTURES = {
@@ -45,33 +55,27 @@ def owner() -> str:
 
 def request_of(facts: Facts) -> Request:
     """The controls, and the run that they ask for."""
-    on = facts.on_gpu if facts.gpu else facts.on_cpu
-    offered = [name for name, inner in NAMES.items() if inner in facts.on_cpu or inner in facts.on_gpu]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = choices.one_of("Operator", offered, key="operator")
+        name = choices.one_of("Operator", list(NAMES), key="operator")
         direction = DIRECTIONS[choices.one_of("Direction", list(DIRECTIONS), key="direction")]
-        types = ["float32"] if NAMES[name] == "complex" else ["float32", "bfloat16"]
+        types = ["float32"] if name == "LRU" else ["float32", "bfloat16"]
         dtype = choices.one_of("Type", types, key="type")
         device = "cpu"
         if facts.gpu is not None:
             device = "cuda" if choices.one_of("Device", ["GPU", "CPU"], key="device") == "GPU" else "cpu"
-    on = facts.on_gpu if device == "cuda" else facts.on_cpu
-    operator = NAMES[name]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         sizes = {
             "batch": choices.number("B, sequences", 1, 4096, 64, key="B"),
             "time": choices.number("T, events each", 1, 4096, 200, key="T"),
             "channels": choices.number("D, channels", 1, 1024, 128, key="D"),
         }
-    reasons = dict(on.get(operator, {}))
-    if device == "cpu" and facts.interpreter:
-        reasons[INTERPRETER] = None  # in a process of its own
-    usable = [backend for backend, why in reasons.items() if why is None]
-    usual = [one for one in usable if one in {"triton", "native", "torch"}]
-    backends = choices.several("Backends", usable, usual, key="backends")
-    absent = [f"{backend}: {why}" for backend, why in reasons.items() if why is not None]
-    st.caption(plain(f"{facts.operators[operator]}. " + ("Not here: " + "; ".join(absent) + "." if absent else "")))
-    case = {"operator": operator, **sizes, "dtype": dtype, "direction": direction}
+    offered = [*BACKENDS[device], *([INTERPRETER] if device == "cpu" and facts.interpreter else [])]
+    backends = choices.several("Backends", offered, offered[:2], key="backends")
+    without = (
+        "" if facts.gpu else f" No GPU here: {INTERPRETER} runs the GPU's kernels step by step, slowly, on the CPU."
+    )
+    st.caption(plain(MEANINGS[name] + (without if facts.interpreter else "")))
+    case = {"operator": NAMES[name], **sizes, "dtype": dtype, "direction": direction}
     return {"job": "shape", "case": case, "backends": backends, "device": device}
 
 
@@ -146,7 +150,8 @@ def this_shape(request: Request) -> None:
     if run is None:
         st.info(
             "Nothing was measured yet. **Run** checks each backend against float64, then times it in turns with a copy "
-            "of as many bytes: a few seconds. A result that is wrong gets no time."
+            "of as many bytes: a few seconds, and some more the first time, when the native backend is compiled. A "
+            "result that is wrong gets no time."
         )
         return
     stale(run, request)

@@ -21,6 +21,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 DIRECTIONS = ("forward", "backward", "both")
 PARAMETERS = frozenset({"lam", "log_nu", "theta", "A"})
 """Inputs that all sequences share; they keep float32 where the others are bfloat16, as in training."""
+OUTPUT_LIKE = ("b", "x", "u")
+"""Inputs that an output has the shape and type of: the first of these that an operator takes."""
 STATES = 16
 HEAD = 32
 
@@ -65,7 +67,6 @@ class Case:
 class Operator:
     """What can be called, and what a call costs."""
 
-    title: str
     function: str
     """Its name in lrscan."""
     leaves: Callable[[tuple[int, ...], int, Callable[..., Tensor]], Leaves]
@@ -115,7 +116,6 @@ def _selective(lead: tuple[int, ...], channels: int, normal: Callable[..., Tenso
 
 OPERATORS: dict[str, Operator] = {
     "linear": Operator(
-        title="h = a h + b",
         function="linear_scan",
         leaves=_linear,
         options={},
@@ -123,35 +123,30 @@ OPERATORS: dict[str, Operator] = {
         not_read_again=frozenset({"b"}),
     ),
     "bdlru": Operator(
-        title="BD-LRU with its gates (RecBLR)",
         function="gated_scan",
         leaves=_gated(-4.0, "x", "r", "i", "lam"),
         options={"kind": "bdlru"},
         operations=(15, 32),
     ),
     "rglru": Operator(
-        title="RG-LRU with its gates (Griffin)",
         function="gated_scan",
         leaves=_gated(4.4, "x", "r", "i", "lam"),
         options={"kind": "rglru", "c": 8.0},
         operations=(15, 32),
     ),
     "mingru": Operator(
-        title="minGRU with its gate",
         function="gated_scan",
         leaves=_gated(0.0, "x", "r"),
         options={"kind": "mingru"},
         operations=(8, 14),
     ),
     "hgrn": Operator(
-        title="HGRN with its gate",
         function="gated_scan",
         leaves=_hgrn,
         options={"kind": "hgrn"},
         operations=(9, 17),
     ),
     "complex": Operator(
-        title="LRU, complex and constant in time",
         function="complex_scan",
         leaves=_complex,
         options={},
@@ -159,7 +154,6 @@ OPERATORS: dict[str, Operator] = {
         not_read_again=frozenset({"u"}),
     ),
     "ssd": Operator(
-        title="SSD (Mamba-2, TiM4Rec)",
         function="ssd_scan",
         leaves=_ssd,
         options={},
@@ -167,7 +161,6 @@ OPERATORS: dict[str, Operator] = {
         keeps_states=False,
     ),
     "selective": Operator(
-        title="Selective scan (Mamba)",
         function="selective_scan",
         leaves=_selective,
         options={},
@@ -232,7 +225,7 @@ def minimal_bytes(case: Case) -> int:
     lead = (case.batch, case.time) if case.fill == 1 else (sum(lengths(case)),)
     on_paper = operator.leaves(lead, case.channels, lambda *size: torch.empty(*size, device="meta"))
     sizes = {name: leaf.numel() * _cast(name, leaf, case).element_size() for name, leaf in on_paper.items()}
-    output = sizes[next(name for name in ("b", "x", "u") if name in sizes)]
+    output = sizes[next(name for name in OUTPUT_LIKE if name in sizes)]
     forward = sum(sizes.values()) + output
     again = sum(size for name, size in sizes.items() if name not in operator.not_read_again)
     backward = again + output * (2 if operator.keeps_states else 1) + sum(sizes.values())

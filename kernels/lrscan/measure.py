@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lrscan.cases import HEAD, OPERATORS, PARAMETERS, Case, Leaves, call, inputs, minimal_bytes
+from lrscan.cases import OUTPUT_LIKE, PARAMETERS, Case, Leaves, call, inputs, minimal_bytes
 from lrscan.dispatch import backends as known_backends
 
 COPY = "copy"
@@ -166,9 +166,8 @@ def oracle(case: Case, leaves: Leaves, bounds: Tensor | None) -> Results:
     if bounds is None:
         step = max(1, SLICE // (case.time * case.channels))
     pieces: list[Results] = []
-    with torch.no_grad():
-        shape = call(case, leaves, bounds)
-    g = gradient(shape.detach()).cpu().to(torch.complex128 if shape.is_complex() else torch.float64)
+    like = leaves[next(name for name in OUTPUT_LIKE if name in leaves)].detach()
+    g = _widened(gradient(like))
     for start in range(0, len(g), step):
         part = {
             name: (leaf if name in PARAMETERS else leaf[start : start + step]).detach().requires_grad_()
@@ -293,14 +292,4 @@ def usable(case: Case, device: str = "cpu") -> dict[str, str | None]:
             except Exception as refused:  # whatever a backend or its compiler raises is the reason
                 why = str(refused).strip().partition("\n")[0] or type(refused).__name__
         found[name] = why
-    return found
-
-
-def offered(device: str = "cpu") -> dict[str, dict[str, str | None]]:
-    """Operator -> backend -> why it cannot run it here, or None; the operators that run somewhere here."""
-    found = {}
-    for name in OPERATORS:
-        by_backend = usable(Case(operator=name, channels=HEAD), device)
-        if None in by_backend.values():
-            found[name] = by_backend
     return found
