@@ -8,7 +8,6 @@ once for all of them, in `lrscan.ops`. To add a backend: write the module and ad
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +18,17 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-BACKENDS: dict[str, str] = {
-    "triton": "lrscan.triton",
-    "triton-interpret": "lrscan.triton.interpreter",
-    "native": "lrscan.native",
-    "torch": "lrscan.torch_backend",
-    "reference": "lrscan.reference",
+from lrscan import native, reference, torch_backend, triton
+from lrscan.triton import interpreter
+
+BACKENDS: dict[str, ModuleType] = {
+    "triton": triton,
+    "triton-interpret": interpreter,
+    "native": native,
+    "torch": torch_backend,
+    "reference": reference,
 }
-"""Name -> module, imported when first asked for, in the order in which "auto" tries them."""
+"""In the order in which "auto" tries them. Importing these is cheap: Triton and C wait until they are asked for."""
 
 _NOT_BY_ITSELF = ("triton-interpret",)
 """Thousands of times slower than any other: for proofs, so only by name."""
@@ -34,9 +36,8 @@ _NOT_BY_ITSELF = ("triton-interpret",)
 _chosen: ContextVar[str] = ContextVar("lrscan_backend", default="")
 
 
-@cache
 def backend_module(name: str) -> ModuleType:
-    return importlib.import_module(BACKENDS[name])
+    return BACKENDS[name]
 
 
 def _why_not(name: str) -> str | None:
