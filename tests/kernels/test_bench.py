@@ -15,7 +15,8 @@ from lrscan.measure import COPY, oracle
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 sys.path.append(str(KERNELS))  # as `cd kernels && python -m bench` has it
 
-from bench import bars, record  # noqa: E402
+from bench import bars, curves, record  # noqa: E402
+from bench import live as live_jobs  # noqa: E402
 from bench.__main__ import bar_line, line  # noqa: E402
 from bench.memory import peak_bytes  # noqa: E402
 from bench.peers.base import Peer, of_torch  # noqa: E402
@@ -191,6 +192,32 @@ def test_a_live_run_of_nonsense_fails_with_its_reason():
     said, done = live("bench.live", job="shape", case={"operator": "nonsense"}, backends=["torch"])
     assert done.returncode != 0
     assert "operator must be one of" in said[-1]["failed"]
+
+
+def test_curves_come_a_point_at_a_time_of_the_peers_that_are_here(monkeypatch):
+    monkeypatch.setitem(curves.POINTS, "time", (3, 5, 10**9))
+    said = []
+    sizes = {"operator": "linear", "batch": 2, "time": 200, "channels": 4, "direction": "forward"}
+    curves.curves({"case": sizes, "along": "time", "device": "cpu"}, said.append)
+    points = [one["rows"] for one in said if "rows" in one]
+    assert [{row["time"] for row in rows_at} for rows_at in points] == [{3}, {5}]
+    assert {"copy", "lrscan torch", "time loop"} <= {row["peer"] for row in points[0]}
+    assert not any("not installed" in str(row["reason"]) for row in points[0])
+
+
+def test_the_code_of_a_kernel_comes_with_what_it_takes_of_the_hardware():
+    if live_jobs.compiled is None:
+        pytest.skip("Triton is not here")
+    said = []
+    request = {"operator": "linear", "direction": "forward", "dtype": "float32", "arch": 90}
+    live_jobs.code(request, said.append)
+    made = said[-1]["code"]
+    assert made["spills"] == 0
+    assert made["registers"] > 0
+    assert "LDGSTS" in made["sass"]
+    assert ".target sm_90" in made["ptx"]
+    with pytest.raises(ValueError):
+        live_jobs.code({**request, "operator": "nonsense"}, said.append)
 
 
 def test_the_quick_run_prints_rows_and_bars_and_records_nothing():
