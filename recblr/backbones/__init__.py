@@ -8,10 +8,12 @@ from recblr.backbones.hstu import HSTU
 from recblr.backbones.lrurec import LRURec
 from recblr.backbones.mamba4rec import Mamba4Rec
 from recblr.backbones.markov import Markov
+from recblr.backbones.mingru import MinGRU
 from recblr.backbones.popularity import Popularity
 from recblr.backbones.recblr import RecBLR
 from recblr.backbones.sasrec import SASRec
 from recblr.backbones.ssd4rec import SSD4Rec
+from recblr.backbones.tim4rec import TiM4Rec
 from recblr.backbones.tisasrec import TiSASRec
 from recblr.errors import ConfigError
 
@@ -20,9 +22,11 @@ _BACKBONES: tuple[type[SequentialBackbone], ...] = (
     LRURec,
     Mamba4Rec,
     SSD4Rec,
+    TiM4Rec,
     SASRec,
     TiSASRec,
     HSTU,
+    MinGRU,
     GRU4Rec,
     Markov,
     Popularity,
