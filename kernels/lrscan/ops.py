@@ -144,6 +144,21 @@ def _refuse(name: str) -> Callable[..., Any]:
     return refuse
 
 
+def _only_values(arguments: Sequence[Any]) -> bool:
+    """Whether nothing but the values of plain tensors is wanted: no gradient, no tracing, no transform.
+
+    Then the backend is called as it is: the first call of a custom op imports torch's compiler, which a process that
+    only recommends has no use for and which takes as long as importing torch.
+    """
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
+        return False
+    if torch._C._functorch.maybe_current_level() is not None:
+        return False
+    tensors = [x for x in arguments if isinstance(x, Tensor)]
+    differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    return not differentiated and all(type(x) in (Tensor, torch.nn.Parameter) for x in tensors)
+
+
 def _register(op: Operator) -> Any:
     (forward, run), backward = _forward_op(op), _backward_op(op)
     n_tensors, n_options = len(op.inputs), len(op.options)
@@ -168,7 +183,7 @@ def _register(op: Operator) -> Any:
         return *shown, *[None] * (n_options + 4)
 
     def call(*arguments: Any) -> Any:
-        return (run if arguments[-1] == ORACLE else forward)(*arguments)
+        return (run if arguments[-1] == ORACLE or _only_values(arguments) else forward)(*arguments)
 
     forward.register_autograd(gradient, setup_context=setup)
     return call

@@ -8,6 +8,7 @@ import pytest
 import torch
 from lrscan import linear_scan, ops, use_backend
 from lrscan.ops import OPERATORS
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def arguments(op, backend, grad):
@@ -96,3 +97,29 @@ def test_a_gradient_may_come_through_the_final_state_alone():
 def test_the_reference_can_be_differentiated_twice():
     a, b = (torch.rand(1, 3, 2, dtype=torch.float64).requires_grad_() for _ in range(2))
     assert torch.autograd.gradgradcheck(lambda a, b: linear_scan(a, b, backend="reference"), (a, b))
+
+
+ANSWER = """
+import sys, torch, lrscan
+x = torch.rand(1, 3, 2)
+lrscan.gated_scan(x, x, x, x[0, 0])
+print(*[name for name in ("torch._dynamo", "triton") if name in sys.modules], sep=",")
+"""
+
+
+def test_values_without_gradients_need_no_compiler():
+    done = subprocess.run([sys.executable, "-c", ANSWER], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_a_dispatch_mode_still_meets_the_registered_operator():
+    met = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            met.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        linear_scan(*torch.rand(2, 1, 3, 2))
+    assert "lrscan.linear_scan.default" in met
