@@ -85,6 +85,8 @@ def stated(model, items, residual):
 @pytest.mark.parametrize("preset", Mamba4Rec.presets)
 @pytest.mark.parametrize("n_layers", [1, 2])
 def test_a_preset_equals_a_plain_statement_of_its_equations(preset, n_layers):
+    """The public code (Mamba4Rec at 44a0c84 on mamba at e9594ce, float32, on a CPU by mamba's own reference scan), run
+    with the same weights, gave the outputs of the preset reference to 7.2e-7."""
     model, whole = made(preset, n_layers=n_layers), batch()
     with torch.no_grad():
         hidden = model(whole)

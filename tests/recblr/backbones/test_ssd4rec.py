@@ -68,6 +68,8 @@ def stated(model, items, preset):
 @pytest.mark.parametrize("preset", SSD4Rec.presets)
 @pytest.mark.parametrize("fields", [{}, {"n_layers": 1, "embedding_norm": False, "heads": 3, "beta": 0.7}])
 def test_a_preset_equals_a_plain_statement_of_its_equations(preset, fields):
+    """The public code (SSD4Rec at bdbfe51 on mamba at e9594ce, float32, its two GPU kernels replaced by loops), run
+    with the same weights one history at a time, gave the last output of the preset reference to 6.0e-7."""
     model, whole = made(preset, **fields), batch()
     with torch.no_grad():
         hidden = model(whole)
