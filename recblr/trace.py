@@ -58,7 +58,10 @@ class LayerTrace:
     time_edges: Array | None = None
     """[B, R] seconds at which each interval of `time_curve` begins, at the last event of the row."""
     delta: Array | None = None
-    """[B, T, C] discretisation step, for state space models."""
+    """[B, T, C] discretisation step, or how many untimed steps of decay an event counts for."""
+    half_life_days: Array | None = None
+    """[B, C] days until half of the state is gone, at the mean forgetting between the first event and the last; where
+    the decay reads the time. NaN where no time passed."""
     conv: Array | None = None
     """[C, k] local kernel before the recurrence, oldest tap first."""
     out: Array | None = None

@@ -13,12 +13,14 @@ from recblr.backbones.popularity import Popularity
 from recblr.backbones.recblr import RecBLR
 from recblr.backbones.sasrec import SASRec
 from recblr.backbones.ssd4rec import SSD4Rec
+from recblr.backbones.tbdlru import TBDLRU
 from recblr.backbones.tim4rec import TiM4Rec
 from recblr.backbones.tisasrec import TiSASRec
 from recblr.errors import ConfigError
 
 _BACKBONES: tuple[type[SequentialBackbone], ...] = (
     RecBLR,
+    TBDLRU,
     LRURec,
     Mamba4Rec,
     SSD4Rec,

@@ -101,6 +101,10 @@ def _layer_lines(trace: Trace, layer: int) -> Iterator[str]:
         levels = np.quantile(one.half_life, _QUANTILES)
         words = ", ".join(f"{share:.0%} {level:,.1f}" for share, level in zip(_QUANTILES, levels, strict=True))
         yield f"  half-life in steps, quantiles over channels and steps: {words}"
+    if one.half_life_days is not None and not np.isnan(one.half_life_days).any():
+        levels = np.quantile(one.half_life_days, _QUANTILES)
+        words = ", ".join(f"{share:.0%} {level:,.1f}" for share, level in zip(_QUANTILES, levels, strict=True))
+        yield f"  half-life in days over this history, quantiles over channels: {words}"
     horizon = trace.horizon(layer, last)
     if horizon is not None:
         days = "" if horizon.days is None else f", {horizon.days:,.1f} days"

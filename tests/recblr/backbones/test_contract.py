@@ -24,6 +24,7 @@ PARAMETERS = {
     "ssd4rec": {"fixed": 346_336, "reference": 354_928},  # one way as TiM4Rec's code counts it; both ends at d = 64
     "tim4rec": {"fixed": 346_737, "reference": 508_217, "untimed": 346_336},  # published 508_818: 601 reach no output
     "sasrec": 331_584,
+    "tbdlru": 402_496,  # RecBLR's and 2 x 128 weights of time
     "mingru": 401_984,  # RecBLR's, without its 2 x 128 decays
     "gru4rec": 300_672,
     "hstu": 273_234,  # of the published 2 L - 1 position biases of a layer the L that are reached, and L positions
