@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recblr.figures.channels import LONGEST, by_half_life, channel_half_lives, half_lives
 from recblr.figures.events import Events
 from recblr.figures.view import ROLES, View, new_figure, nothing, number, time_span
-from recblr.trace import Trace
+from recblr.trace import LayerTrace, Trace
 
 
 def lives(trace: Trace, layer: int, events: Events, *, channel: int | None = None) -> View:
@@ -53,7 +53,19 @@ def lives(trace: Trace, layer: int, events: Events, *, channel: int | None = Non
     table = pd.DataFrame(
         {"channel": order, "half-life (events)": middle, "10th percentile": low, "90th percentile": high}
     )
-    return View(question=question, answer=_answer(middle, events), figure=figure, table=table)
+    answer, days = _answer(middle, events), _days(trace.layers[layer])
+    if days is not None:
+        table["half-life (days)"] = days[order]
+        typical = time_span(float(np.median(days)) * 86_400)
+        answer += f" Fading by the time between events, the median channel halved in {typical} over this history."
+    return View(question=question, answer=answer, figure=figure, table=table)
+
+
+def _days(layer: LayerTrace) -> NDArray[np.float64] | None:
+    """[C] half-lives in days, where the decay reads the time and time passed."""
+    if layer.half_life_days is None or not np.isfinite(layer.half_life_days[0]).all():
+        return None
+    return np.asarray(layer.half_life_days[0], dtype=np.float64)
 
 
 def _answer(middle: NDArray[np.float64], events: Events) -> str:
