@@ -210,7 +210,8 @@ def test_a_trace_is_a_pure_function_with_arrays_of_the_said_shapes(name, preset)
 def test_the_traced_decay_and_input_rebuild_the_traced_state(name, preset):
     backbone = model(name, preset)
     kept = [layer for layer in backbone.trace(batch()).layers if layer.state is not None]
-    assert len(kept) == backbone.config.n_layers
+    carried = [key for key in backbone.initial_state(3) if key.endswith(".h")] if backbone.causal else kept
+    assert 0 < len(kept) == len(carried)
     for n, layer in enumerate(kept):
         turn = 1 if layer.phase is None else np.exp(1j * layer.phase)
         state = np.zeros_like(layer.state[:, 0])  # what cannot stream starts from nothing
