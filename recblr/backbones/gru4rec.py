@@ -19,12 +19,13 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
 from recblr.backbones.base import BackboneConfig, Batch, State
 from recblr.backbones.tied import TiedBackbone
 from recblr.errors import ConfigError
 from recblr.layers.dropout import Dropout
+from recblr.layers.holding import chord, held, is_holding
 from recblr.layers.recorder import Record, layer_trace
 from recblr.trace import Trace
 
@@ -75,8 +76,30 @@ class GRU4Rec(TiedBackbone):
     def encode(
         self, embeddings: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], times: Int[Tensor, "B T"]
     ) -> Float[Tensor, "B T d"]:
-        out: Tensor = self.dense(self.gru(self.dropout(embeddings))[0])
+        x = self.dropout(embeddings)
+        out: Tensor = self.dense(self._held(x) if is_holding() else self.gru(x)[0])
         return out
+
+    def _held(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T H"]:
+        """What the GRU gives out as a linear recurrence, its gates held: h_t = z h + g (W_n x_t + r U_n h).
+
+        All gates come from one pass of the GRU as it is; g = (1 - z) times the slope of tanh.
+        """
+        for n in range(self.config.n_layers):
+            w, u = getattr(self.gru, f"weight_ih_l{n}"), getattr(self.gru, f"weight_hh_l{n}")
+            xr, xz, xn = linear(x, w).chunk(3, -1)  # [B, T, H] each
+            h = x.new_zeros(len(x), self.config.hidden)
+            with torch.no_grad():
+                known = torch.gru(x, h.unsqueeze(0), [w, u], False, 1, 0.0, False, False, True)[0]
+                hr, hz, hn = linear(pad(known[:, :-1], (0, 0, 1, 0)), u).chunk(3, -1)
+                r, z = held(torch.sigmoid(xr + hr)), held(torch.sigmoid(xz + hz))
+                gain = (1 - z) * held(chord(torch.tanh, xn + r * hn))
+            states, recurrent = [], u[2 * self.config.hidden :].T
+            for entered, keep, back in zip((gain * xn).unbind(1), z.unbind(1), (gain * r).unbind(1), strict=True):
+                h = torch.addcmul(torch.addcmul(entered, keep, h), back, h @ recurrent)
+                states.append(h)
+            x = torch.stack(states, dim=1)
+        return x
 
     def _cell(self, n: int, x: Tensor, h: Tensor) -> dict[str, Tensor]:
         """One step of layer n with its gates in the open: x [B, in], h [B, H]."""

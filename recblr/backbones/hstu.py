@@ -36,6 +36,7 @@ from recblr.backbones.tied import TiedBackbone
 from recblr.errors import ConfigError, HistoryError
 from recblr.layers.dropout import Dropout
 from recblr.layers.elapsed import elapsed, untimed, visible_pairs
+from recblr.layers.holding import unit_length
 from recblr.layers.pointwise_attention import Pairs, PointwiseAttention, time_bucket
 from recblr.layers.recorder import Record, layer_trace
 from recblr.trace import Trace
@@ -147,7 +148,7 @@ class HSTU(TiedBackbone):
         pairs = self._pairs(asked, times, visible_pairs(mask))
         for n, layer in enumerate(self._stack()):
             x = layer(x, pairs, None if records is None else records[n])
-        return normalize(x, dim=-1, eps=1e-6)
+        return unit_length(x, 1e-6)
 
     def encode(
         self, embeddings: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], times: Int[Tensor, "B T"]

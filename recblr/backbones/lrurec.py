@@ -30,6 +30,7 @@ from recblr.backbones.base import BackboneConfig, State
 from recblr.backbones.stacked import StackedBackbone
 from recblr.errors import ConfigError
 from recblr.layers.dropout import Dropout
+from recblr.layers.holding import LayerNorm
 from recblr.layers.post_norm import Mixer, PostNormLayer
 from recblr.layers.recorder import Record
 
@@ -120,7 +121,7 @@ class LRURec(StackedBackbone):
 
     def __init__(self, config: LRURecConfig) -> None:
         super().__init__(config, pad_class=config.pad_class, item_bias=True)
-        self.norm = nn.LayerNorm(config.d)
+        self.norm = LayerNorm(config.d)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
             PostNormLayer(LRU(config.d, config.r_min, config.r_max), config.d, gelu, config.dropout, eps=1e-5)

@@ -33,6 +33,7 @@ from recblr.backbones.tied import normal_init
 from recblr.errors import ConfigError
 from recblr.layers.conv import CausalConv
 from recblr.layers.dropout import Dropout
+from recblr.layers.holding import LayerNorm, held, sloped
 from recblr.layers.post_norm import Mixer, PostNormLayer
 from recblr.layers.recorder import Record
 from recblr.layers.state_space import initial_step_bias, state_record
@@ -94,8 +95,8 @@ class SelectiveSSM(Mixer):
 
     def forward(self, x: Float[Tensor, "B T d"], record: Record | None = None) -> Float[Tensor, "B T d"]:
         u, z = self.project_in(x).chunk(2, dim=-1)  # [B, T, D] each
-        u = silu(self.conv(u))
-        delta, b, c = self._selected(u)
+        u = sloped(silu, self.conv(u))
+        delta, b, c = self._selected(held(u))
         a = -torch.exp(self.A_log)  # [D, N]
         y = selective_scan(u, delta, a, b, c, self.D)
         if record is not None:
@@ -109,7 +110,7 @@ class SelectiveSSM(Mixer):
                 ),
                 conv=self.conv.weight,
             )
-        out: Tensor = self.project_out(y * silu(z))
+        out: Tensor = self.project_out(y * held(silu(z)))
         return out
 
     def initial_state(self, batch: int) -> State:
@@ -143,7 +144,7 @@ class Mamba4Rec(StackedBackbone):
 
     def __init__(self, config: Mamba4RecConfig) -> None:
         super().__init__(config, pad_class=config.pad_class)
-        self.norm = nn.LayerNorm(config.d, eps=1e-12)
+        self.norm = LayerNorm(config.d, eps=1e-12)
         self.dropout = Dropout(config.dropout)
         residual = config.n_layers > 1 or config.single_residual
         mixers = [SelectiveSSM(config) for _ in range(config.n_layers)]

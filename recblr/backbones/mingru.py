@@ -33,6 +33,7 @@ from recblr.backbones.tied import normal_init
 from recblr.errors import ConfigError
 from recblr.layers.conv import CausalConv
 from recblr.layers.dropout import Dropout
+from recblr.layers.holding import LayerNorm, held, sloped
 from recblr.layers.post_norm import Mixer, PostNormLayer
 from recblr.layers.recorder import Record
 
@@ -75,14 +76,14 @@ class MinGRUMixer(Mixer):
 
     def _written(self, u: Float[Tensor, "*batch H"]) -> tuple[Float[Tensor, "*batch H"], Float[Tensor, "*batch H"]]:
         """(r, candidate) of what the convolution hands over."""
-        r, c = self.gates(silu(u)).chunk(2, dim=-1)
-        return r, positive(c) if self.candidate == "positive" else c
+        r, c = self.gates(sloped(silu, u)).chunk(2, dim=-1)
+        return held(r), sloped(positive, c) if self.candidate == "positive" else c
 
     def forward(self, x: Float[Tensor, "B T d"], record: Record | None = None) -> Float[Tensor, "B T d"]:
         u, v = self.project_in(x).chunk(2, dim=-1)  # [B, T, H] each
         r, candidate = self._written(self.conv(u))
         h = gated_scan(candidate, r, kind="mingru")
-        y: Tensor = self.project_out(silu(v) * h)
+        y: Tensor = self.project_out(held(silu(v)) * h)
         if record is not None:
             write = torch.sigmoid(r)
             record.update(
@@ -124,7 +125,7 @@ class MinGRU(StackedBackbone):
 
     def __init__(self, config: MinGRUConfig) -> None:
         super().__init__(config, pad_class=False)
-        self.norm = nn.LayerNorm(config.d, eps=1e-12)
+        self.norm = LayerNorm(config.d, eps=1e-12)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
             PostNormLayer(MinGRUMixer(config), config.d, silu, config.dropout) for _ in range(config.n_layers)

@@ -34,6 +34,7 @@ from recblr.backbones.tied import normal_init
 from recblr.errors import ConfigError
 from recblr.layers.conv import CausalConv
 from recblr.layers.dropout import Dropout
+from recblr.layers.holding import LayerNorm, held, sloped
 from recblr.layers.post_norm import Mixer, PostNormLayer
 from recblr.layers.recorder import Record
 
@@ -101,10 +102,10 @@ class BDLRU(Mixer):
 
     def forward(self, x: Float[Tensor, "B T d"], record: Record | None = None) -> Float[Tensor, "B T d"]:
         u, z = self.project_in(x).chunk(2, dim=-1)  # [B, T, H] each
-        u = silu(self.conv(u))
-        r, i = self.gates(u).chunk(2, dim=-1)
+        u = sloped(silu, self.conv(u))
+        r, i = held(self.gates(u)).chunk(2, dim=-1)
         h = gated_scan(u, r, i, self.lam, self.warm_state(len(x)), eps=self.eps)
-        y: Tensor = self.project_out(silu(z) * h)
+        y: Tensor = self.project_out(held(silu(z)) * h)
         if record is not None:
             gates = bdlru(r, i, self.lam, 1.0, self.eps)
             record.update(
@@ -149,7 +150,7 @@ class RecBLR(StackedBackbone):
 
     def __init__(self, config: RecBLRConfig) -> None:
         super().__init__(config, pad_class=config.pad_class)
-        self.norm = nn.LayerNorm(config.d, eps=1e-12)
+        self.norm = LayerNorm(config.d, eps=1e-12)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
             PostNormLayer(BDLRU(config), config.d, silu, config.dropout) for _ in range(config.n_layers)

@@ -24,6 +24,7 @@ from recblr.backbones.tied import normal_init
 from recblr.errors import ConfigError, HistoryError
 from recblr.layers.attention import CausalAttention
 from recblr.layers.dropout import Dropout
+from recblr.layers.holding import LayerNorm
 from recblr.layers.post_norm import PostNormLayer
 
 
@@ -59,7 +60,7 @@ class SASRec(StackedBackbone):
     def __init__(self, config: SASRecConfig) -> None:
         super().__init__(config, pad_class=config.pad_class)
         self.positions = nn.Embedding(config.max_len, config.d)
-        self.norm = nn.LayerNorm(config.d, eps=1e-12)
+        self.norm = LayerNorm(config.d, eps=1e-12)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
             PostNormLayer(

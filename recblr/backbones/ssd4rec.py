@@ -34,6 +34,7 @@ from recblr.backbones.stacked import StackedBackbone
 from recblr.backbones.tied import normal_init
 from recblr.errors import ConfigError, RecblrError
 from recblr.layers.dropout import Dropout
+from recblr.layers.holding import LayerNorm, sloped
 from recblr.layers.post_norm import PostNormLayer
 from recblr.layers.recorder import Record, layer_trace
 from recblr.layers.ssd import SSD
@@ -104,9 +105,9 @@ class BothEnds(nn.Module):
     def __init__(self, mixer: SSD, d: int, beta: float, dropout: float) -> None:
         super().__init__()
         self.mixer, self.beta = mixer, beta
-        self.norm = nn.LayerNorm(d, eps=1e-12)
+        self.norm = LayerNorm(d, eps=1e-12)
         self.widen, self.narrow = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
-        self.feed_norm = nn.LayerNorm(d, eps=1e-12)
+        self.feed_norm = LayerNorm(d, eps=1e-12)
         self.dropout = Dropout(dropout)
 
     def forward(
@@ -116,7 +117,7 @@ class BothEnds(nn.Module):
         backward: Record | None = None if record is None else {}
         b = self.mixer(x.gather(1, turn.unsqueeze(-1).expand_as(x)), backward)
         y = self.dropout(self.norm(self.mixer(x, record) + self.beta * b + x))
-        inner = self.dropout(gelu(self.widen(y)))
+        inner = self.dropout(sloped(gelu, self.widen(y)))
         out: Tensor = self.dropout(self.feed_norm(self.narrow(inner) + y))
         if record is not None and backward is not None:
             mix = backward["mix"]
@@ -152,7 +153,7 @@ class SSD4Rec(StackedBackbone):
         super().__init__(config, pad_class=config.pad_class)
         self.causal = config.direction == "forward"
         if config.embedding_norm:
-            self.norm = nn.LayerNorm(config.d, eps=1e-12)
+            self.norm = LayerNorm(config.d, eps=1e-12)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(self._layer(config) for _ in range(config.n_layers))
         normal_init(self)

@@ -41,6 +41,7 @@ from recblr.backbones.tied import normal_init
 from recblr.errors import ConfigError
 from recblr.layers.dropout import Dropout
 from recblr.layers.elapsed import bounded, untimed
+from recblr.layers.holding import LayerNorm, held, sloped
 from recblr.layers.post_norm import PostNormLayer
 from recblr.layers.recorder import Record
 
@@ -103,11 +104,11 @@ class TimeBDLRU(BDLRU):
     ) -> Float[Tensor, "B T d"]:
         logs = self.lam.new_zeros(x.shape[:2]) if logs is None else logs
         u, z = self.project_in(x).chunk(2, dim=-1)  # [B, T, H] each
-        u = silu(self.conv(u))
-        decay, write, input_gate, count = self._gates(u, logs)
+        u = sloped(silu, self.conv(u))
+        decay, write, input_gate, count = self._gates(held(u), logs)
         entered = write * u
         h = linear_scan(decay, entered)
-        y: Tensor = self.project_out(silu(z) * h)
+        y: Tensor = self.project_out(held(silu(z)) * h)
         if record is not None:
             record.update(
                 decay=decay,
@@ -168,7 +169,7 @@ class TBDLRU(StackedBackbone):
 
     def __init__(self, config: TBDLRUConfig) -> None:
         super().__init__(config, pad_class=False)
-        self.norm = nn.LayerNorm(config.d, eps=1e-12)
+        self.norm = LayerNorm(config.d, eps=1e-12)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
             TimedLayer(TimeBDLRU(config), config.d, silu, config.dropout) for _ in range(config.n_layers)

@@ -37,6 +37,7 @@ from recblr.errors import ConfigError, HistoryError, RecblrError
 from recblr.layers.conv import CausalConv
 from recblr.layers.dropout import Dropout
 from recblr.layers.elapsed import untimed
+from recblr.layers.holding import LayerNorm
 from recblr.layers.post_norm import PostNormLayer
 from recblr.layers.recorder import Record
 from recblr.layers.ssd import SSD, Adjust
@@ -142,7 +143,7 @@ class TiM4Rec(StackedBackbone):
     def __init__(self, config: TiM4RecConfig) -> None:
         super().__init__(config, pad_class=config.pad_class)
         self.causal = config.time != "published"
-        self.norm = nn.LayerNorm(config.d, eps=1e-12)
+        self.norm = LayerNorm(config.d, eps=1e-12)
         self.dropout = Dropout(config.dropout)
         if config.time == "published":
             self.time_norm = nn.LayerNorm(config.max_len, eps=1e-12)

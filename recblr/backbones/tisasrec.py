@@ -34,6 +34,7 @@ from recblr.backbones.tied import TiedBackbone
 from recblr.errors import ConfigError, HistoryError, RecblrError
 from recblr.layers.dropout import Dropout
 from recblr.layers.elapsed import NEVER, bounded, elapsed, smallest_gap, untimed, visible_pairs
+from recblr.layers.holding import LayerNorm
 from recblr.layers.interval_attention import IntervalBlock, Relations
 from recblr.layers.left_padding import from_left, last_step, to_left
 from recblr.layers.recorder import Record, layer_trace
@@ -89,7 +90,7 @@ class TiSASRec(TiedBackbone):
         self.layers = nn.ModuleList(
             IntervalBlock(config.d, config.heads, config.dropout) for _ in range(config.n_layers)
         )
-        self.norm = nn.LayerNorm(config.d, eps=1e-8)
+        self.norm = LayerNorm(config.d, eps=1e-8)
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from recblr.layers.holding import held, is_holding
 from recblr.layers.post_norm import Mixer, State
 from recblr.layers.recorder import Record
 
@@ -35,7 +36,11 @@ class CausalAttention(Mixer):
 
     def forward(self, x: Float[Tensor, "B T d"], record: Record | None = None) -> Float[Tensor, "B T d"]:
         q, k, v = self._split(self.query(x)), self._split(self.key(x)), self._split(self.value(x))
-        mixed = scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0, is_causal=True)
+        if is_holding():
+            mixed = held(self.weights(q, k)) @ v
+        else:
+            dropout = self.dropout if self.training else 0.0
+            mixed = scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
         if record is not None:
             record["mix"] = self.weights(q, k)
             record["value_norm"] = self.value_norm(v)

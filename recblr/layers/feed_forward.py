@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recblr.layers.dropout import Dropout
+from recblr.layers.holding import LayerNorm, sloped
 
 
 class FeedForward(nn.Module):
@@ -25,12 +26,12 @@ class FeedForward(nn.Module):
         super().__init__()
         self.widen = nn.Linear(d, 4 * d)
         self.narrow = nn.Linear(4 * d, d)
-        self.norm = nn.LayerNorm(d, eps=eps)
+        self.norm = LayerNorm(d, eps=eps)
         self.activation = activation
         self.dropout = Dropout(dropout)
         self.inner_dropout = Dropout(dropout if inner_dropout else 0.0)
 
     def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        inner = self.inner_dropout(self.activation(self.widen(x)))
+        inner = self.inner_dropout(sloped(self.activation, self.widen(x)))
         out: Tensor = self.norm(x + self.dropout(self.narrow(inner)))
         return out

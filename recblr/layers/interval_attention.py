@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from recblr.layers.dropout import Dropout
+from recblr.layers.holding import LayerNorm, held, sloped
 from recblr.layers.post_norm import State
 from recblr.layers.recorder import Record
 
@@ -71,7 +72,7 @@ class IntervalAttention(nn.Module):
         place = q @ self._split(relations.place_keys).transpose(-1, -2)
         time = profile.gather(-1, interval)
         score = (content + place + time).masked_fill(~seen, torch.finfo(q.dtype).min)
-        weights = torch.softmax(score, dim=-1)
+        weights = held(torch.softmax(score, dim=-1))
         if record is not None:
             parts = {"score_content": content, "score_position": place, "score_time": time}
             record.update({name: part * seen for name, part in parts.items()})
@@ -102,15 +103,15 @@ class IntervalBlock(nn.Module):
 
     def __init__(self, d: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.query_norm = nn.LayerNorm(d, eps=1e-8)
+        self.query_norm = LayerNorm(d, eps=1e-8)
         self.attention = IntervalAttention(d, heads, dropout)
-        self.norm = nn.LayerNorm(d, eps=1e-8)
+        self.norm = LayerNorm(d, eps=1e-8)
         self.widen, self.narrow = nn.Linear(d, d), nn.Linear(d, d)
         self.dropout = Dropout(dropout)
 
     def _after_attention(self, query: Tensor, mixed: Tensor) -> Tensor:
         x = self.norm(query + mixed)
-        out: Tensor = x + self.dropout(self.narrow(torch.relu(self.dropout(self.widen(x)))))
+        out: Tensor = x + self.dropout(self.narrow(sloped(torch.relu, self.dropout(self.widen(x)))))
         return out
 
     def forward(

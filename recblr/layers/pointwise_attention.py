@@ -20,9 +20,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, silu
+from torch.nn.functional import silu
 
 from recblr.layers.dropout import Dropout
+from recblr.layers.holding import held, normed, sloped
 from recblr.layers.post_norm import State
 from recblr.layers.recorder import Record
 
@@ -70,7 +71,8 @@ class PointwiseAttention(nn.Module):
 
     def _project(self, x: Float[Tensor, "B T d"]) -> tuple[Tensor, ...]:
         """u, v, q, k, each [B, T, d]."""
-        return silu(self.project_in(layer_norm(x, x.shape[-1:], eps=_EPS))).chunk(4, dim=-1)
+        u, v, q, k = sloped(silu, self.project_in(normed(x, _EPS))).chunk(4, dim=-1)
+        return held(u), v, q, k
 
     def _mixed(
         self,
@@ -85,13 +87,13 @@ class PointwiseAttention(nn.Module):
         content = self._split(q) @ self._split(k).transpose(-1, -2)  # [B, H, T, S]
         position = self.position_bias[pairs.distance]  # [T, S]
         time = self.time_bias.index_select(0, pairs.bucket.flatten()).view(pairs.bucket.shape).unsqueeze(1)
-        weights = silu(content + position + time) * (seen / pairs.divisor[:, None, :, None])
+        weights = held(silu(content + position + time) * (seen / pairs.divisor[:, None, :, None]))
         if record is not None:
             parts = {"score_content": content, "score_position": position, "score_time": time}
             record.update({name: (part * seen).expand_as(content) for name, part in parts.items()})
             record.update(mix=weights, value_norm=self._value_norm(v))
         mixed = (weights @ self._split(v)).transpose(1, 2).flatten(-2)
-        return layer_norm(mixed, mixed.shape[-1:], eps=_EPS)
+        return normed(mixed, _EPS)
 
     def _value_norm(self, v: Float[Tensor, "B S d"]) -> Float[Tensor, "B H S"]:
         """Norm of W_o v, head by head, before the norm and the gate u."""

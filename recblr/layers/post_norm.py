@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from recblr.layers.dropout import Dropout
 from recblr.layers.feed_forward import FeedForward
+from recblr.layers.holding import LayerNorm
 from recblr.layers.recorder import Record
 
 State = dict[str, Tensor]
@@ -48,7 +49,7 @@ class PostNormLayer(nn.Module):
         super().__init__()
         self.mixer = mixer
         self.residual = residual
-        self.norm = nn.LayerNorm(d, eps=eps)
+        self.norm = LayerNorm(d, eps=eps)
         self.dropout = Dropout(dropout)
         self.feed_forward = FeedForward(d, activation, dropout, inner_dropout=inner_dropout, eps=eps)
 

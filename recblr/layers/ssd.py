@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
 from recblr.layers.conv import CausalConv
+from recblr.layers.holding import held, sloped
 from recblr.layers.post_norm import Mixer, State
 from recblr.layers.recorder import Record
 from recblr.layers.state_space import initial_step_bias, state_record
@@ -59,8 +60,8 @@ class SSD(Mixer):
 
     def _split(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """u [..., H, P], B and C [..., 1, N] of what the convolution gave out."""
-        u, b, c = torch.split(self.activation(mixed), [self.sizes[0], self.n_states, self.n_states], dim=-1)
-        return self._by_head(u), b.unsqueeze(-2), c.unsqueeze(-2)
+        u, b, c = torch.split(sloped(self.activation, mixed), [self.sizes[0], self.n_states, self.n_states], dim=-1)
+        return self._by_head(u), held(b).unsqueeze(-2), held(c).unsqueeze(-2)
 
     def _by_head(self, value: Tensor) -> Tensor:
         """[..., H P] -> [..., H, P]."""
@@ -71,8 +72,8 @@ class SSD(Mixer):
 
     def _leave(self, o: Tensor, z: Tensor) -> Tensor:
         """o [..., H, P], z [..., H P] -> y [..., d]."""
-        gated = o.flatten(-2) * silu(z)
-        normed = gated * torch.rsqrt(gated.square().mean(-1, keepdim=True) + self.eps)
+        gated = o.flatten(-2) * held(silu(z))
+        normed = gated * held(torch.rsqrt(gated.square().mean(-1, keepdim=True) + self.eps))
         out: Tensor = self.project_out(normed * self.norm_weight)
         return out
 
@@ -81,7 +82,7 @@ class SSD(Mixer):
     ) -> Float[Tensor, "B T d"]:
         z, mixed, delta = self.project_in(x).split(self.sizes, dim=-1)
         u, b, c = self._split(self.conv(mixed))
-        delta = self._delta(delta, adjust)
+        delta = held(self._delta(delta, adjust))
         a = -torch.exp(self.A_log)
         o = ssd_scan(u, delta, a, b, c, self.D)
         if record is not None:
