@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bench import bars
+from bench.memory import keep_pages
 from bench.peers.every import PEERS
 from bench.record import device_name, record_of, write
 from bench.run import rows_of
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
     device = "cpu" if given.name == "cpu" else "cuda"
+    keep_pages()
     print(f"{given.name} set on {device_name(device)}, torch {torch.__version__}, threads {torch.get_num_threads()}")
     repeats, seconds = (3, 0.2) if given.quick else (50, 10.0)
     rows: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Peak memory of one call."""
+"""Peak memory of one call, and memory that stays with the process between calls."""
 
 from __future__ import annotations
 
@@ -12,6 +12,21 @@ from lrscan.measure import Program
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Parameters of glibc's mallopt."""
+
+
+def keep_pages() -> bool:
+    """From here on freed memory stays with the process and large tensors use it again; False where malloc is another one.
+
+    A training process soon gets no more fresh pages: the sizes repeat. A benchmark that lets them go between calls makes
+    every peer pay the system for all pages of its results, microseconds a page, and times that instead of the peer.
+    """
+    try:
+        adjust = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    return bool(adjust(_M_MMAP_MAX, 0)) and bool(adjust(_M_TRIM_THRESHOLD, -1))
 
 
 def peak_bytes(run: Program, device: str) -> int | None:

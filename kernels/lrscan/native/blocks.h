@@ -50,10 +50,3 @@ INLINE void NAME(done)(REAL *to, const REAL *spare, int64_t n, int stream) {
 INLINE REAL NAME(open)(REAL x, REAL e, REAL p) { return x < 0 ? e * p : p; }
 INLINE REAL NAME(shut)(REAL x, REAL e, REAL p) { return x < 0 ? p : e * p; }
 INLINE REAL NAME(faded)(REAL x) { return NAME(exp_negative)(x < 0 ? x : -x); }
-
-/* The state before row `row` of step q: the scan's own row, the first state, or zero after a reset. */
-INLINE const REAL *NAME(before)(const REAL *h, const REAL *first, int64_t row, int64_t q, int64_t channels, int64_t reverse,
-                                int cut) {
-    if (cut) return 0;
-    return q > 0 ? h + (row + (reverse ? 1 : -1)) * channels : first;
-}

@@ -62,14 +62,16 @@ INLINE float root_float(float x) { return sqrtf(x); }
 INLINE double root_double(double x) { return sqrt(x); }
 
 /* Whether outputs should pass the caches by: they and what is read with them would not fit, and writing a line without
- * reading it first saves a third of a scan's traffic. Rows must begin on cache lines. */
+ * reading it first saves a third of a scan's traffic. What the system calls the last cache may be the sum over the machine,
+ * and other cores share it: a third of it is counted on, and never more than SHARE. Rows must begin on cache lines. */
+#define SHARE (12 << 20)
 static inline int streams(int64_t bytes, int64_t row_bytes, const void *to) {
     int64_t cache = 0;
 #if defined(_SC_LEVEL3_CACHE_SIZE)
-    cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    cache = sysconf(_SC_LEVEL3_CACHE_SIZE) / 3;
 #endif
-    if (cache <= 0) cache = 8 << 20;
-    return bytes > cache / 4 * 3 && row_bytes % 64 == 0 && (uintptr_t)to % 64 == 0;
+    if (cache <= 0 || cache > SHARE) cache = SHARE;
+    return bytes > cache && row_bytes % 64 == 0 && (uintptr_t)to % 64 == 0;
 }
 
 INLINE void stream_bytes(void *to, const void *from, int64_t bytes) {
@@ -89,4 +91,11 @@ INLINE void stream_end(void) {
 #if defined(__SSE2__)
     _mm_sfence();
 #endif
+}
+
+/* The state before row `row` of step q: the scan's own row, the first state, or zero after a reset. */
+INLINE const REAL *NAME(before)(const REAL *h, const REAL *first, int64_t row, int64_t q, int64_t channels, int64_t reverse,
+                                int cut) {
+    if (cut) return 0;
+    return q > 0 ? h + (row + (reverse ? 1 : -1)) * channels : first;
 }
