@@ -7,6 +7,7 @@ with float32 accumulation, float64 throughout; gradients for every floating inpu
 torch operators (``torch.ops.lrscan``), so `torch.compile` keeps them whole.
 """
 
+from lrscan.delta import delta_scan, delta_step
 from lrscan.dispatch import backends, use_backend
 from lrscan.operators import complex_scan, complex_step, gated_scan, gated_step, linear_scan, linear_step
 from lrscan.state_space import selective_scan, selective_step, ssd_scan, ssd_step
@@ -15,6 +16,8 @@ __all__ = [
     "backends",
     "complex_scan",
     "complex_step",
+    "delta_scan",
+    "delta_step",
     "gated_scan",
     "gated_step",
     "linear_scan",

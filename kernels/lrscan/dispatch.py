@@ -2,8 +2,8 @@
 
 A backend is a module with ``unavailable() -> str | None``, ``supports(operator, sample) -> bool`` and, for each
 operator it supports, two pure functions: ``linear_forward`` and ``linear_backward``, ``gated_…``, ``complex_…``,
-``ssd_…``, ``selective_…`` (signatures: `lrscan.reference`). Differentiation and registration with torch are written
-once for all of them, in `lrscan.ops`. To add a backend: write the module and add its line to `BACKENDS`.
+``ssd_…``, ``selective_…``, ``delta_…`` (signatures: `lrscan.reference`). Differentiation and registration with torch
+are written once for all of them, in `lrscan.ops`. To add a backend: write the module and add its line to `BACKENDS`.
 """
 
 from __future__ import annotations

@@ -67,6 +67,10 @@ OPERATORS = (
         backward=("u", "dt", "A", "B", "C", "D?", "h0?"), like="u",
         state=lambda u, dt, A, *rest: A.shape,
     ),
+    Operator(
+        name="delta", inputs=("q", "k", "v", "decay", "beta", "S0?"), backward=("q", "k", "v", "decay", "beta", "S0?"),
+        like="v", state=lambda q, k, v, *rest: (*v.shape[-2:], k.shape[-1]),
+    ),
 )  # fmt: skip
 
 
@@ -189,4 +193,4 @@ def _register(op: Operator) -> Any:
     return call
 
 
-linear_scan, gated_scan, complex_scan, ssd_scan, selective_scan = map(_register, OPERATORS)
+linear_scan, gated_scan, complex_scan, ssd_scan, selective_scan, delta_scan = map(_register, OPERATORS)

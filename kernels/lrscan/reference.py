@@ -48,18 +48,26 @@ def _scan(a: Tensor, b: Tensor, h0: Maybe, cu: Maybe, reset: Maybe, reverse: boo
     """As `_loop`, and packed [N, ...] with cu [S+1]; rows of no sequence are zero."""
     if cu is None:
         return _loop(a, b, h0, reset, reverse)
-    bounds = cu.tolist()
+    return _each_sequence(_loop, (a, b), b.shape[1:], h0, cu, reset, reverse)
+
+
+def _each_sequence(
+    loop: Callable[..., tuple[Tensor, Tensor]], given: Sequence[Tensor], state_shape: Sequence[int], h0: Maybe,
+    cu: Tensor, reset: Maybe, reverse: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """A loop over each sequence of a pack: the last of `given` is like the output."""
+    bounds, like = cu.tolist(), given[-1]
     h, last = [], []
     for s, (start, end) in enumerate(pairwise(bounds)):
-        first = torch.zeros_like(b[:1]) if h0 is None else h0[s : s + 1]
+        first = like.new_zeros(1, *state_shape) if h0 is None else h0[s : s + 1]
         if start == end:
             last.append(first)
             continue
         cut = None if reset is None else reset[None, start:end]
-        one, state = _loop(a[None, start:end], b[None, start:end], first, cut, reverse)
+        one, state = loop(*(x[None, start:end] for x in given), first, cut, reverse)
         h.append(one[0])
         last.append(state)
-    h.append(torch.zeros_like(b[bounds[-1] :]))
+    h.append(torch.zeros_like(like[bounds[-1] :]))
     return torch.cat(h), torch.cat(last)
 
 
@@ -222,3 +230,42 @@ def selective_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Maybe, Maybe]:  # fmt: skip
     """(du, ddt, dA, dB, dC, dD, dh0)."""
     return _gradients(lambda *leaves: _selective(*leaves, cu, reset, reverse), (u, dt, A, B, C, D, h0), g, g_last)
+
+
+def _delta_loop(
+    q: Tensor, k: Tensor, decay: Tensor, beta: Tensor, v: Tensor, S0: Maybe, reset: Maybe, reverse: bool
+) -> tuple[Tensor, Tensor]:
+    """The equation of `lrscan.delta_scan` as it stands there, over dim 1 of [B, T, H, ...]."""
+    S = v.new_zeros(len(v), *v.shape[2:], k.shape[-1]) if S0 is None else S0
+    unit = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
+    out: dict[int, Tensor] = {}
+    for t in reversed(range(v.shape[1])) if reverse else range(v.shape[1]):
+        if reset is not None:
+            S = torch.where(reset[:, t].view(-1, 1, 1, 1), torch.zeros_like(S), S)
+        key, a, b = k[:, t].unsqueeze(-2), decay[:, t, :, None, None], beta[:, t, :, None, None]  # [B, H, 1, N or 1]
+        S = a * S @ (unit - b * key.mT @ key) + b * v[:, t].unsqueeze(-1) @ key
+        out[t] = (S @ q[:, t].unsqueeze(-1)).squeeze(-1)
+    return torch.stack([out[t] for t in range(v.shape[1])], dim=1), S
+
+
+def _delta(q: Any, k: Any, v: Any, decay: Any, beta: Any, S0: Any, *how: Any) -> tuple[Tensor, Tensor]:
+    given, (cu, *rest) = (q, k, decay, beta, v), how
+    if cu is None:
+        return _delta_loop(*given, S0, *rest)
+    return _each_sequence(_delta_loop, given, (*v.shape[1:], k.shape[-1]), S0, cu, *rest)
+
+
+def delta_forward(
+    q: Tensor, k: Tensor, v: Tensor, decay: Tensor, beta: Tensor, S0: Maybe, cu: Maybe, reset: Maybe, reverse: bool
+) -> tuple[Tensor, Tensor]:
+    """(o like v, last [B, H, P, N])."""
+    o, last = _delta(*map(_wide, (q, k, v, decay, beta, S0)), cu, reset, reverse)
+    return o.to(v.dtype), last.to(v.dtype)
+
+
+def delta_backward(
+    q: Tensor, k: Tensor, v: Tensor, decay: Tensor, beta: Tensor, S0: Maybe, g: Tensor, g_last: Maybe, cu: Maybe,
+    reset: Maybe, reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Maybe]:  # fmt: skip
+    """(dq, dk, dv, ddecay, dbeta, dS0)."""
+    return _gradients(lambda *leaves: _delta(*leaves, cu, reset, reverse), (q, k, v, decay, beta, S0), g, g_last)

@@ -21,6 +21,7 @@ def arguments(op, backend, grad):
         "complex": ["BTD", "D", "D", "BD"],
         "ssd": ["BTHP", "BTH", "H", "BTGN", "BTGN", "H", "BHPN"],
         "selective": ["BTD", "BTD", "DN", "BTN", "BTN", "D", "BDN"],
+        "delta": ["BTHN", "BTHN", "BTHP", "BTH", "BTH", "BHPN"],
     }[op.name]
     tensors = [torch.rand([{"B": 2, "T": 5, **sizes}[axis] for axis in axes], generator=g) for axes in shapes]
     if op.name == "complex":

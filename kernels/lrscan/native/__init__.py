@@ -11,6 +11,7 @@ from torch import Tensor
 from lrscan.native.build import unavailable as _unavailable
 from lrscan.native.calls import REALS
 from lrscan.native.complex import complex_backward, complex_forward
+from lrscan.native.delta import delta_backward, delta_forward
 from lrscan.native.gated import gated_backward, gated_forward
 from lrscan.native.linear import linear_backward, linear_forward
 from lrscan.native.state_space import selective_backward, selective_forward, ssd_backward, ssd_forward
@@ -18,6 +19,8 @@ from lrscan.native.state_space import selective_backward, selective_forward, ssd
 __all__ = [
     "complex_backward",
     "complex_forward",
+    "delta_backward",
+    "delta_forward",
     "gated_backward",
     "gated_forward",
     "linear_backward",
@@ -36,6 +39,7 @@ SOURCES = {
     "complex_scan": "complex",
     "ssd_scan": "state_space",
     "selective_scan": "state_space",
+    "delta_scan": "delta",
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lrscan.torch_backend.complex import complex_backward, complex_forward
+from lrscan.torch_backend.delta import delta_backward, delta_forward
 from lrscan.torch_backend.gated import gated_backward, gated_forward
 from lrscan.torch_backend.linear import linear_backward, linear_forward
 from lrscan.torch_backend.selective import selective_backward, selective_forward
@@ -18,6 +19,8 @@ from lrscan.torch_backend.ssd import ssd_backward, ssd_forward
 __all__ = [
     "complex_backward",
     "complex_forward",
+    "delta_backward",
+    "delta_forward",
     "gated_backward",
     "gated_forward",
     "linear_backward",
