@@ -17,10 +17,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_pages() -> bool:
-    """From here on freed memory stays with the process and large tensors use it again; False where malloc is another one.
+    """From here on freed memory stays with the process and large tensors use it again; False where there is no glibc.
 
-    A training process soon gets no more fresh pages: the sizes repeat. A benchmark that lets them go between calls makes
-    every peer pay the system for all pages of its results, microseconds a page, and times that instead of the peer.
+    A training process soon gets no more fresh pages: the sizes repeat. A benchmark that lets them go between calls
+    makes every peer pay the system for all pages of its results, microseconds a page, and times that and not the peer.
     """
     try:
         adjust = ctypes.CDLL(None).mallopt
