@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import normalize, softplus
 
 import lrscan
 
@@ -21,10 +21,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 DIRECTIONS = ("forward", "backward", "both")
 PARAMETERS = frozenset({"lam", "log_nu", "theta", "A"})
 """Inputs that all sequences share; they keep float32 where the others are bfloat16, as in training."""
-OUTPUT_LIKE = ("b", "x", "u")
+OUTPUT_LIKE = ("b", "x", "u", "v")
 """Inputs that an output has the shape and type of: the first of these that an operator takes."""
 STATES = 16
 HEAD = 32
+HEADED = ("ssd", "delta")
+"""Operators whose channels come in heads of HEAD."""
 
 Leaves = dict[str, Tensor]
 
@@ -57,8 +59,8 @@ class Case:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.fill <= 1:
             raise ValueError(f"fill must be above 0 and at most 1, got {self.fill}")
-        if self.operator == "ssd" and self.channels % HEAD:
-            raise ValueError(f"channels must be a multiple of {HEAD} for ssd, got {self.channels}")
+        if self.operator in HEADED and self.channels % HEAD:
+            raise ValueError(f"channels must be a multiple of {HEAD} for {self.operator}, got {self.channels}")
         if self.operator == "complex" and self.dtype == "bfloat16":
             raise ValueError("dtype bfloat16 has no complex counterpart: choose float32")
 
@@ -114,6 +116,13 @@ def _selective(lead: tuple[int, ...], channels: int, normal: Callable[..., Tenso
     return {"u": normal(*lead, channels), "dt": dt, "A": -torch.exp(normal(channels, STATES)), **shared}
 
 
+def _delta(lead: tuple[int, ...], channels: int, normal: Callable[..., Tensor]) -> Leaves:
+    heads = channels // HEAD
+    keys = {name: normalize(normal(*lead, heads, STATES), dim=-1) for name in ("q", "k")}
+    gates = {"decay": torch.sigmoid(normal(*lead, heads) + 2), "beta": torch.sigmoid(normal(*lead, heads))}
+    return {**keys, "v": normal(*lead, heads, HEAD), **gates}
+
+
 OPERATORS: dict[str, Operator] = {
     "linear": Operator(
         function="linear_scan",
@@ -165,6 +174,13 @@ OPERATORS: dict[str, Operator] = {
         leaves=_selective,
         options={},
         operations=(6 * STATES, 14 * STATES),
+        keeps_states=False,
+    ),
+    "delta": Operator(
+        function="delta_scan",
+        leaves=_delta,
+        options={},
+        operations=(7 * STATES, 18 * STATES),
         keeps_states=False,
     ),
 }

@@ -9,6 +9,7 @@ from lrscan import measure as measuring
 from lrscan.cases import (
     DIRECTIONS,
     HEAD,
+    HEADED,
     OPERATORS,
     PARAMETERS,
     STATES,
@@ -66,7 +67,7 @@ def test_a_packed_batch_has_the_fill_that_was_asked_for_and_only_its_own_bytes()
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_every_operator_agrees_with_float64_on_every_backend_that_runs_it(name):
-    sizes = SMALL | ({"channels": HEAD} if name == "ssd" else {})
+    sizes = SMALL | ({"channels": HEAD} if name in HEADED else {})
     for fill in (1.0, 0.5):
         case = Case(operator=name, fill=fill, **sizes)
         runs = [backend for backend, why in usable(case).items() if why is None]
