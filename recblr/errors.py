@@ -19,3 +19,7 @@ class CheckpointError(RecblrError):
 
 class HistoryError(RecblrError):
     """A history that no backbone can answer for, such as one without a single known item."""
+
+
+class ExplainError(RecblrError):
+    """A question about a recommendation that cannot be answered, or not by the method that was asked for."""

@@ -46,6 +46,7 @@ OPTIONAL = {
 DEFERRED = {
     FRONT_DOOR: "`import recblr` must not wait for torch before a name is used",
     "recblr/data/__init__.py": "as above: what encodes sequences must not wait for the table libraries of the readers",
+    "recblr/explain/__init__.py": "as above: menus of methods are drawn before torch or captum is needed",
     "recblr/cli/__init__.py": "`recblr --help` must not wait for torch, nor one command for what another needs",
     "kernels/lrscan/triton/__init__.py": "whether there is a GPU must be known before Triton is imported",
     "app/cache.py": "the first page is drawn before torch is imported",

@@ -1,0 +1,104 @@
+"""The registry of explanation methods: a new one is one file beside this one and one line below.
+
+Importing this module imports neither torch nor a method, so that menus can be drawn before either is needed. A method's
+module has ``attribute(question, **options) -> Attribution``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from recblr.errors import ExplainError
+from recblr.explain.attribution import Exactness
+
+Needs = Literal["gradients", "recurrence", "counts", "nothing"]
+
+
+class _Backbone(Protocol):
+    """What of a backbone decides which methods it can have; its class does as well as an instance."""
+
+    name: str
+    title: str
+    learns: bool
+    recurrent: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One way to explain."""
+
+    name: str
+    """Key in `METHODS` and module below ``recblr.explain``."""
+    title: str
+    exactness: Exactness
+    needs: Needs
+    """gradients: a backbone that learns; recurrence: one that learns and carries a state of fixed size; counts: one
+    that counts; nothing: any backbone."""
+    summary: str
+    """What a value means, in a sentence."""
+
+    @property
+    def module(self) -> str:
+        return f"recblr.explain.{self.name}"
+
+    def why_not(self, backbone: _Backbone) -> str | None:
+        """Why a backbone cannot have this method, or None where it can."""
+        if self.needs == "nothing":
+            return None
+        if self.needs == "counts":
+            return f"{backbone.title} learns its weights and looks up no counts" if backbone.learns else None
+        if not backbone.learns:
+            return f"{backbone.title} counts: it has neither gates nor gradients"
+        if self.needs == "recurrence" and not backbone.recurrent:
+            return f"{backbone.title} carries no state of fixed size: there is no recurrence to unroll"
+        return None
+
+
+_METHODS = (
+    Method(
+        name="held_gates",
+        title="Held gates",
+        exactness="exact with gates held",
+        needs="gradients",
+        summary="What an event adds to the logit, end to end, with gates, norm scales and activation slopes held.",
+    ),
+    Method(
+        name="removal",
+        title="Removal",
+        exactness="intervention",
+        needs="nothing",
+        summary="How far the logit falls when the event had not happened: the history closes up and is read again.",
+    ),
+    Method(
+        name="counts",
+        title="Counts",
+        exactness="exact",
+        needs="counts",
+        summary="What a counting baseline looks up: the last event in a Markov chain, nothing in popularity.",
+    ),
+)
+
+METHODS: dict[str, Method] = {one.name: one for one in _METHODS}
+
+
+def method(name: str) -> Method:
+    """The method of a name. Raises ExplainError, naming the choices."""
+    if name not in METHODS:
+        raise ExplainError(f"no explanation method {name!r}: choose one of {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def methods_of(backbone: _Backbone) -> tuple[Method, ...]:
+    """The methods that a backbone can have, in the order of the registry."""
+    return tuple(one for one in _METHODS if one.why_not(backbone) is None)
+
+
+def method_for(name: str, backbone: _Backbone) -> Method:
+    """The method of a name, for a backbone. Raises ExplainError where it cannot have it, naming those that it can."""
+    found = method(name)
+    why = found.why_not(backbone)
+    if why is not None:
+        possible = ", ".join(one.name for one in methods_of(backbone))
+        raise ExplainError(f"{name} cannot explain {backbone.name}: {why}; choose one of {possible}")
+    return found
