@@ -42,6 +42,13 @@ class LayerTrace:
     (a state space with one decay a head).
 
     Rows of a softmax sum to 1; pointwise attention and state spaces are signed and not normalised."""
+    token_mix: Array | None = None
+    """[B, H, T, K] attention of each event to the K learnt tokens that earlier events are compressed into; beside
+    `mix`, which then is between events of one segment."""
+    token_read: Array | None = None
+    """[B, H, K, T] attention of each of those tokens to the events that it compresses."""
+    token_after: NDArray[np.int64] | None = None
+    """[B, K] events before each token."""
     value_norm: Array | None = None
     """[B, H, T] norm of what each source step offers to the mix, after the output projection."""
     score_content: Array | None = None

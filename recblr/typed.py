@@ -34,6 +34,8 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
             return tuple(
                 _typed(one, kind, f"{name}[{row}]") for row, (one, kind) in enumerate(zip(value, of, strict=True))
             )
+    if origin is dict and isinstance(value, Mapping) and all(type(key) is str for key in value):
+        return {key: _typed(one, inner[1], f"{name}.{key}") for key, one in value.items()}
     if hint is float and type(value) is int:
         return float(value)
     if hint is Any or type(value) is hint or (hint in (None, type(None)) and value is None):

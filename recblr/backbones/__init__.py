@@ -9,6 +9,7 @@ from recblr.backbones.lrurec import LRURec
 from recblr.backbones.mamba4rec import Mamba4Rec
 from recblr.backbones.markov import Markov
 from recblr.backbones.mingru import MinGRU
+from recblr.backbones.persrec import PerSRec
 from recblr.backbones.popularity import Popularity
 from recblr.backbones.recblr import RecBLR
 from recblr.backbones.sasrec import SASRec
@@ -28,6 +29,7 @@ _BACKBONES: tuple[type[SequentialBackbone], ...] = (
     SASRec,
     TiSASRec,
     HSTU,
+    PerSRec,
     MinGRU,
     GRU4Rec,
     Markov,

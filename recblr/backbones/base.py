@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from recblr.data.log import InteractionLog
+from recblr.data.log import Catalog, InteractionLog
 from recblr.errors import ConfigError
 from recblr.trace import Trace
 
@@ -67,6 +67,17 @@ class Batch:
         return self.mask.sum(dim=1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What training compares with the next items."""
+
+    hidden: Float[Tensor, "B S d"]
+    step: Int[Tensor, " S"]
+    """Event after which each hidden state names the next one."""
+    further: Float[Tensor, " N"] | None = None
+    """Losses of a backbone's own, nats each, that enter the mean beside those of the targets."""
+
+
 class SequentialBackbone(nn.Module):
     """A next-item model: ``embed -> encode -> scores``.
 
@@ -92,6 +103,8 @@ class SequentialBackbone(nn.Module):
     """Carries a state of fixed size."""
     learns: ClassVar[bool] = True
     """False for the counting baselines, which are fitted and not trained by gradients."""
+    keeps_texts: bool = False
+    """Its weights hold the texts of items, so a run of it cannot leave the titles out."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -124,6 +137,10 @@ class SequentialBackbone(nn.Module):
     def forward(self, batch: Batch) -> Float[Tensor, "B T d"]:
         return self.encode(self.embed(batch.items), batch.mask, batch.times)
 
+    def answers(self, batch: Batch, wanted: Bool[Tensor, "B T"]) -> Answers:
+        """What is trained; `wanted` says which events have a target. A backbone may answer for one more than once."""
+        return Answers(hidden=self(batch), step=torch.arange(batch.items.shape[1], device=batch.items.device))
+
     def trace(self, batch: Batch) -> Trace:
         """What happened inside, for a batch; a pure function, in evaluation mode, without gradients."""
         raise NotImplementedError
@@ -141,8 +158,22 @@ class SequentialBackbone(nn.Module):
         """Count on the training part; only for backbones that do not learn by gradients."""
         raise NotImplementedError
 
+    def read_catalog(self, catalog: Catalog) -> None:
+        """Take what the model reads of the items themselves, such as their texts; called once, before training."""
+
+    def own_loss(
+        self, hidden: Float[Tensor, "N d"], targets: Int[Tensor, " N"], weights: Float[Tensor, " N"]
+    ) -> Float[Tensor, ""] | None:
+        """The published loss in place of the cross-entropy over the catalogue, where a preset asks for it, else None."""
+        return None
+
     def n_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @classmethod
+    def count_parameters(cls, config: BackboneConfig) -> int:
+        """`n_parameters` of a configuration; built for it where nothing cheaper is known."""
+        return cls(config).n_parameters()
 
 
 def make_config(cls: type[SequentialBackbone], preset: str | None = None, **fields: Any) -> BackboneConfig:

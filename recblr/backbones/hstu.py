@@ -39,6 +39,7 @@ from recblr.layers.elapsed import elapsed, untimed, visible_pairs
 from recblr.layers.holding import unit_length
 from recblr.layers.pointwise_attention import Pairs, PointwiseAttention, time_bucket
 from recblr.layers.recorder import Record, layer_trace
+from recblr.layers.segments import Slots
 from recblr.trace import Trace
 
 
@@ -98,7 +99,10 @@ class HSTU(TiedBackbone):
     name = "hstu"
     title = "HSTU"
     paper = "Zhai et al. 2024, arXiv 2402.17152"
+    mixer_name = "pointwise attention"
     uses_time = True
+    biased: ClassVar[bool] = True
+    """Whether distance in events and time bias the attention."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "fixed": {"query_time": "last", "divide_by": "visible", "temperature": 0.05},
         "reference": {"query_time": "target", "divide_by": "max_len", "temperature": 0.05},
@@ -110,7 +114,8 @@ class HSTU(TiedBackbone):
         self.positions = nn.Embedding(config.max_len, config.d)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
-            PointwiseAttention(config.d, config.heads, config.max_len, config.dropout) for _ in range(config.n_layers)
+            PointwiseAttention(config.d, config.heads, config.max_len, config.dropout, biased=self.biased)
+            for _ in range(config.n_layers)
         )
         spread = config.d**-0.5
         nn.init.trunc_normal_(self.item_embedding.weight, std=0.02, a=-0.04, b=0.04)
@@ -127,10 +132,16 @@ class HSTU(TiedBackbone):
         out: Tensor = self.dropout(self.config.d**0.5 * embeddings + self.positions.weight[first:last])
         return out
 
-    def _pairs(self, asked: Tensor, times: Tensor, visible: Tensor, first: int = 0) -> Pairs:
-        """`asked` [B, T]: up to when elapsed time counts, for the readers first, first + 1, ... of `times` [B, S]."""
+    def _pairs(
+        self, asked: Tensor, times: Tensor, visible: Tensor, first: int = 0, sources: Tensor | None = None
+    ) -> Pairs:
+        """`asked` [B, T]: up to when elapsed time counts, for the readers first, first + 1, ... of `times` [B, S].
+
+        `sources` are the positions of `times`, 0..S-1 where not given.
+        """
         readers = torch.arange(first, first + asked.shape[1], device=times.device)
-        sources = torch.arange(times.shape[1], device=times.device)
+        if sources is None:
+            sources = torch.arange(times.shape[1], device=times.device)
         seen = visible.sum(dim=2).clamp(min=1).to(self.item_embedding.weight.dtype)
         return Pairs(
             visible=visible,
@@ -188,7 +199,7 @@ class HSTU(TiedBackbone):
             preset=self.preset,
             items=batch.items[:, : hidden.shape[1]].cpu().numpy(),
             times=batch.times[:, : hidden.shape[1]].cpu().numpy(),
-            layers=tuple(layer_trace(f"layer {n} · pointwise attention", one) for n, one in enumerate(records, 1)),
+            layers=tuple(layer_trace(f"layer {n} · {self.mixer_name}", one) for n, one in enumerate(records, 1)),
             hidden=hidden.cpu().numpy(),
             notes=self._notes(batch),
         )
@@ -222,3 +233,52 @@ class HSTU(TiedBackbone):
             _, state = self._append(state, state["newest_items"][:, 0], state["newest_times"][:, 0], times)
         hidden, _ = self._append(state, items, times, times)
         return hidden, {**state, "newest_items": items.unsqueeze(1), "newest_times": times.unsqueeze(1)}
+
+    def held_slots(self, batch_size: int) -> State:
+        """What `read_slots` starts from: each tensor is [B, slots held, ...]."""
+        states = (layer.initial_state(batch_size) for layer in self._stack())
+        nothing = torch.zeros(batch_size, 0, dtype=torch.int64, device=self.item_embedding.weight.device)
+        return {f"{n}.{key}": value for n, state in enumerate(states) for key, value in state.items()} | {
+            "times": nothing
+        }
+
+    def read_slots(
+        self,
+        state: State,
+        embeddings: Float[Tensor, "B T d"],
+        times: Int[Tensor, "B T"],
+        slots: Slots,
+        records: list[Record] | None = None,
+    ) -> tuple[Float[Tensor, "B T d"], State]:
+        """(hidden, state) of consecutive positions after those that `state` holds; elapsed time counts up to each."""
+        known = torch.cat([state["times"], times], dim=1)
+        x = self._enter(embeddings, slots.first)
+        visible = slots.visible.expand(len(x), -1, -1)
+        pairs = self._pairs(times, known, visible, slots.first, slots.sources)
+        new: State = {"times": known}
+        for n, layer in enumerate(self._stack()):
+            held = {key: state[f"{n}.{key}"] for key in ("keys", "values")}
+            x, held = layer.extend(held, x, pairs, None if records is None else records[n])
+            new.update({f"{n}.{key}": value for key, value in held.items()})
+        return unit_length(x, 1e-6), new
+
+    def slot_notes(self, batch: Batch) -> tuple[str, ...]:
+        """What a reader of a trace over slots must know."""
+        return self._notes(batch)
+
+
+class PlainHSTU(HSTU):
+    """HSTU as the public code of PerSRec copies it, which only `persrec` wraps: no bias by distance or time, items not
+    scaled by sqrt(d), positions as small as items, no dropout before the first layer."""
+
+    name = "hstu-plain"
+    uses_time = False
+    biased = False
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fixed": {"query_time": "last", "divide_by": "max_len"}}
+
+    def __init__(self, config: HSTUConfig) -> None:
+        super().__init__(config)
+        nn.init.trunc_normal_(self.positions.weight, std=0.02, a=-0.04, b=0.04)
+
+    def _enter(self, embeddings: Float[Tensor, "B T d"], first: int = 0) -> Float[Tensor, "B T d"]:
+        return embeddings + self.positions.weight[first : first + embeddings.shape[1]]

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from recblr.backbones.base import BackboneConfig
+from recblr.backbones.base import BackboneConfig, Batch, State
 from recblr.backbones.stacked import StackedBackbone
 from recblr.backbones.tied import normal_init
 from recblr.errors import ConfigError, HistoryError
@@ -26,6 +26,8 @@ from recblr.layers.attention import CausalAttention
 from recblr.layers.dropout import Dropout
 from recblr.layers.holding import LayerNorm
 from recblr.layers.post_norm import PostNormLayer
+from recblr.layers.recorder import Record
+from recblr.layers.segments import Slots
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,21 @@ class SASRecConfig(BackboneConfig):
         BackboneConfig.__post_init__(self)
         if self.heads < 1 or self.d % self.heads:
             raise ConfigError(f"heads is {self.heads} and d is {self.d}: heads must divide d")
+
+
+class AttentionLayer(PostNormLayer):
+    """A layer that also takes several steps after what it holds."""
+
+    mixer: CausalAttention
+
+    def extend(
+        self, state: State, x: Float[Tensor, "B T d"], visible: Bool[Tensor, "T S"], record: Record | None
+    ) -> tuple[Float[Tensor, "B T d"], State]:
+        y, new = self.mixer.extend(state, x, visible, record)
+        out = self._after_mixer(x, y)
+        if record is not None:
+            record["out"] = out
+        return out, new
 
 
 class SASRec(StackedBackbone):
@@ -63,7 +80,7 @@ class SASRec(StackedBackbone):
         self.norm = LayerNorm(config.d, eps=1e-12)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
-            PostNormLayer(
+            AttentionLayer(
                 CausalAttention(config.d, config.heads, config.dropout),
                 config.d,
                 gelu,
@@ -86,3 +103,28 @@ class SASRec(StackedBackbone):
 
     def notes(self) -> tuple[str, ...]:
         return ("Attention carries no state of fixed size: every step reads the whole history again.",)
+
+    def held_slots(self, batch_size: int) -> State:
+        """What `read_slots` starts from: each tensor is [B, slots held, ...]."""
+        states = (layer.mixer.initial_state(batch_size) for layer in self._stack())
+        return {f"{n}.{key}": value for n, state in enumerate(states) for key, value in state.items()}
+
+    def read_slots(
+        self,
+        state: State,
+        embeddings: Float[Tensor, "B T d"],
+        times: Int[Tensor, "B T"],
+        slots: Slots,
+        records: list[Record] | None = None,
+    ) -> tuple[Float[Tensor, "B T d"], State]:
+        """(hidden, state) of consecutive positions after those that `state` holds."""
+        x, new = self.enter(embeddings, slots.first), {}
+        for n, layer in enumerate(cast("list[AttentionLayer]", list(self.layers))):
+            held = {key: state[f"{n}.{key}"] for key in ("keys", "values")}
+            x, held = layer.extend(held, x, slots.visible, None if records is None else records[n])
+            new.update({f"{n}.{key}": value for key, value in held.items()})
+        return x, new
+
+    def slot_notes(self, batch: Batch) -> tuple[str, ...]:
+        """What a reader of a trace over slots must know."""
+        return ()

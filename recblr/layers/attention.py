@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -46,11 +46,31 @@ class CausalAttention(Mixer):
             record["value_norm"] = self.value_norm(v)
         return self._merge(mixed)
 
-    def weights(self, q: Float[Tensor, "B H T P"], k: Float[Tensor, "B H T P"]) -> Float[Tensor, "B H T T"]:
-        """Attention weights, target step first; rows sum to 1."""
-        future = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).triu(1)
+    def extend(
+        self, state: State, x: Float[Tensor, "B T d"], visible: Bool[Tensor, "T S"], record: Record | None = None
+    ) -> tuple[Float[Tensor, "B T d"], State]:
+        """Steps after those whose keys and values `state` holds; `visible` says who sees whom, the new steps last."""
+        keys = torch.cat([state["keys"], self.key(x)], dim=1)
+        values = torch.cat([state["values"], self.value(x)], dim=1)
+        q, k, v = self._split(self.query(x)), self._split(keys), self._split(values)
+        if is_holding():
+            mixed = held(self.weights(q, k, visible)) @ v
+        else:
+            dropout = self.dropout if self.training else 0.0
+            mixed = scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout)
+        if record is not None:
+            record["mix"] = self.weights(q, k, visible)
+            record["value_norm"] = self.value_norm(v)
+        return self._merge(mixed), {"keys": keys, "values": values}
+
+    def weights(
+        self, q: Float[Tensor, "B H T P"], k: Float[Tensor, "B H S P"], visible: Bool[Tensor, "T S"] | None = None
+    ) -> Float[Tensor, "B H T S"]:
+        """Attention weights, target step first; rows sum to 1. Without `visible`, a step sees those up to itself."""
+        if visible is None:
+            visible = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
         logits = (q @ k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
-        return torch.softmax(logits.masked_fill(future, -torch.inf), dim=-1)
+        return torch.softmax(logits.masked_fill(~visible, -torch.inf), dim=-1)
 
     def value_norm(self, v: Float[Tensor, "B H T P"]) -> Float[Tensor, "B H T"]:
         """Norm of W_out v, head by head: what a source step offers to the residual stream."""

@@ -9,7 +9,8 @@
     bucket = min(floor(ln(max(seconds, 1)) / .301), 128)
 
 Source: Zhai et al. 2024, arXiv 2402.17152, equations 1-3, and the research code of generative-recommenders. Of the
-published 2 L - 1 position biases the causal mask reaches L; those are kept.
+published 2 L - 1 position biases the causal mask reaches L; those are kept. Without `biased`, w_pos and w_time are left
+out, as in the codes of HLLM and PerSRec, which build but never use them.
 """
 
 from __future__ import annotations
@@ -55,13 +56,14 @@ class Pairs:
 class PointwiseAttention(nn.Module):
     """x [B, T, d] -> x [B, T, d], residual included."""
 
-    def __init__(self, d: int, heads: int, max_len: int, dropout: float) -> None:
+    def __init__(self, d: int, heads: int, max_len: int, dropout: float, *, biased: bool = True) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.biased = heads, biased
         self.project_in = nn.Linear(d, 4 * d, bias=False)
         self.project_out = nn.Linear(d, d)
-        self.position_bias = nn.Parameter(0.02 * torch.randn(max_len))
-        self.time_bias = nn.Parameter(0.02 * torch.randn(BUCKETS + 1))
+        if biased:
+            self.position_bias = nn.Parameter(0.02 * torch.randn(max_len))
+            self.time_bias = nn.Parameter(0.02 * torch.randn(BUCKETS + 1))
         self.dropout = Dropout(dropout)
         nn.init.normal_(self.project_in.weight, std=0.02)
         nn.init.xavier_uniform_(self.project_out.weight)
@@ -84,12 +86,15 @@ class PointwiseAttention(nn.Module):
     ) -> Float[Tensor, "B T d"]:
         """LN(sum_s a_ts v_s), the heads side by side."""
         seen = pairs.visible.unsqueeze(1)
-        content = self._split(q) @ self._split(k).transpose(-1, -2)  # [B, H, T, S]
-        position = self.position_bias[pairs.distance]  # [T, S]
-        time = self.time_bias.index_select(0, pairs.bucket.flatten()).view(pairs.bucket.shape).unsqueeze(1)
-        weights = held(silu(content + position + time) * (seen / pairs.divisor[:, None, :, None]))
+        score = content = self._split(q) @ self._split(k).transpose(-1, -2)  # [B, H, T, S]
+        parts = {"score_content": content}
+        if self.biased:
+            position = self.position_bias[pairs.distance]  # [T, S]
+            time = self.time_bias.index_select(0, pairs.bucket.flatten()).view(pairs.bucket.shape).unsqueeze(1)
+            score = content + position + time
+            parts |= {"score_position": position, "score_time": time}
+        weights = held(silu(score) * (seen / pairs.divisor[:, None, :, None]))
         if record is not None:
-            parts = {"score_content": content, "score_position": position, "score_time": time}
             record.update({name: (part * seen).expand_as(content) for name, part in parts.items()})
             record.update(mix=weights, value_norm=self._value_norm(v))
         mixed = (weights @ self._split(v)).transpose(1, 2).flatten(-2)
@@ -101,19 +106,38 @@ class PointwiseAttention(nn.Module):
         norm: Tensor = torch.linalg.vector_norm(torch.einsum("bhsp,dhp->bhsd", self._split(v), weight), dim=-1)
         return norm
 
-    def forward(self, x: Float[Tensor, "B T d"], pairs: Pairs, record: Record | None = None) -> Float[Tensor, "B T d"]:
-        u, v, q, k = self._project(x)
+    def _out(
+        self,
+        x: Float[Tensor, "B T d"],
+        parts: tuple[Tensor, ...],
+        pairs: Pairs,
+        record: Record | None,
+    ) -> Float[Tensor, "B T d"]:
+        u, v, q, k = parts
         out: Tensor = x + self.project_out(self.dropout(u * self._mixed(q, k, v, pairs, record)))
         if record is not None:
-            rows = len(x)
-            record.update(
-                read=u,
-                position_curve=self.position_bias.expand(rows, self.heads, -1),
-                time_curve=self.time_bias.expand(rows, self.heads, -1),
-                time_edges=torch.tensor(EDGES, dtype=torch.float64).expand(rows, -1),
-                out=out,
-            )
+            record.update(read=u, out=out, **self._curves(len(x)))
         return out
+
+    def _curves(self, rows: int) -> Record:
+        if not self.biased:
+            return {}
+        return {
+            "position_curve": self.position_bias.expand(rows, self.heads, -1),
+            "time_curve": self.time_bias.expand(rows, self.heads, -1),
+            "time_edges": torch.tensor(EDGES, dtype=torch.float64).expand(rows, -1),
+        }
+
+    def forward(self, x: Float[Tensor, "B T d"], pairs: Pairs, record: Record | None = None) -> Float[Tensor, "B T d"]:
+        return self._out(x, self._project(x), pairs, record)
+
+    def extend(
+        self, state: State, x: Float[Tensor, "B T d"], pairs: Pairs, record: Record | None = None
+    ) -> tuple[Float[Tensor, "B T d"], State]:
+        """Steps after those whose keys and values `state` holds; `pairs` of them and all sources, themselves last."""
+        u, v, q, k = self._project(x)
+        keys, values = torch.cat([state["keys"], k], dim=1), torch.cat([state["values"], v], dim=1)
+        return self._out(x, (u, values, q, keys), pairs, record), {"keys": keys, "values": values}
 
     def initial_state(self, batch: int) -> State:
         """Keys and values, [B, steps so far, d]: a state that grows."""
@@ -122,8 +146,5 @@ class PointwiseAttention(nn.Module):
 
     def step(self, state: State, x: Float[Tensor, "B d"], pairs: Pairs) -> tuple[Float[Tensor, "B d"], State]:
         """`pairs` of one reader (T = 1) and all sources, its own event last."""
-        one = x.unsqueeze(1)
-        u, v, q, k = self._project(one)
-        keys, values = torch.cat([state["keys"], k], dim=1), torch.cat([state["values"], v], dim=1)
-        out = one + self.project_out(self.dropout(u * self._mixed(q, keys, values, pairs, None)))
-        return out[:, 0], {"keys": keys, "values": values}
+        out, new = self.extend(state, x.unsqueeze(1), pairs)
+        return out[:, 0], new

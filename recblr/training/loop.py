@@ -120,24 +120,32 @@ class Trainer:
     def loss(self, batch: TrainingBatch) -> Tensor:
         """Mean cross-entropy of the batch's targets; hidden states without a target are dropped before the logits."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            hidden = self.model(batch.inputs)  # [B, T, d]
-        wanted = batch.targets > 0
+            answers = self.model.answers(batch.inputs, batch.targets > 0)  # hidden [B, S, d] for steps [S]
+        targets, weights = batch.targets[:, answers.step], batch.weights[:, answers.step]
+        wanted = targets > 0
+        own = self.model.own_loss(answers.hidden[wanted], targets[wanted], weights[wanted])
+        if own is not None:
+            return own
         weight, bias = self.model.output_embedding()
-        return cross_entropy(
-            hidden[wanted],
+        loss = cross_entropy(
+            answers.hidden[wanted],
             weight,
             bias,
-            batch.targets[wanted],
-            weights=batch.weights[wanted],
-            banned=self._seen(batch, wanted) if self.masks_seen else None,
+            targets[wanted],
+            weights=weights[wanted],
+            banned=self._seen(batch, wanted, answers.step) if self.masks_seen else None,
             pad_class=getattr(self.model, "pad_class", False),
             label_smoothing=self.config.label_smoothing,
         )
+        if answers.further is None:
+            return loss
+        share = weights[wanted].sum()
+        return (loss * share + answers.further.float().sum()) / (share + len(answers.further))
 
-    def _seen(self, batch: TrainingBatch, wanted: Tensor) -> Tensor:
+    def _seen(self, batch: TrainingBatch, wanted: Tensor, steps: Tensor) -> Tensor:
         """[N, T] items read up to each target's position, 0 after it."""
-        row, step = wanted.nonzero(as_tuple=True)
-        past = torch.arange(wanted.shape[1], device=wanted.device) <= step.unsqueeze(1)
+        row, answer = wanted.nonzero(as_tuple=True)
+        past = torch.arange(batch.inputs.items.shape[1], device=wanted.device) <= steps[answer].unsqueeze(1)
         return batch.inputs.items[row] * past
 
     def _step(self, batch: TrainingBatch, total: int) -> float:

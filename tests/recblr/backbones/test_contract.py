@@ -29,6 +29,12 @@ PARAMETERS = {
     "gru4rec": 300_672,
     "hstu": 273_234,  # of the published 2 L - 1 position biases of a layer the L that are reached, and L positions
     "tisasrec": 319_424,
+    "persrec": {  # the wrapped backbone's, and a row of items, of positions and of biases for each token
+        "fixed": 275_314,
+        "reference": 273_088,  # without the biases of 200 distances and 129 spans of time in each layer
+        "sasrec": 333_632,
+        "recblr": 402_240,
+    },
     "markov": 0,
     "popularity": 0,
 }
