@@ -31,6 +31,11 @@ class Slots:
     """Slots of all sources, the readers' own last."""
     visible: Bool[Tensor, "T S"]
 
+    @property
+    def readers(self) -> Int[Tensor, " T"]:
+        """Slots of the readers."""
+        return self.sources[len(self.sources) - len(self.visible) :]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segments:
