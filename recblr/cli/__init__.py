@@ -29,6 +29,7 @@ COMMANDS = {
     "recommend": "the next items for a history",
     "trace": "what a run remembers of a history: half-lives and memory horizon",
     "backbones": "list the backbones",
+    "leaderboard": "train every backbone on every log into the table of results",
 }
 """Name -> summary; each lives in the module of its name, which is imported only when it is called."""
 

@@ -102,12 +102,12 @@ def run(order: Order) -> dict[str, Any]:
             options.out,
             truth=truth,
             save_titles=not options.no_titles,
-            progress=lambda report: _show(bar, report),
+            progress=lambda report: show_progress(bar, report),
         )
     return {"folder": str(folder), **read_metrics(folder)}
 
 
-def _show(bar: Any, report: Report) -> None:
+def show_progress(bar: Any, report: Report) -> None:
     """One bar for the whole training: its rate and time left are tqdm's own."""
     bar.total = report.epochs * report.steps
     done = (report.epoch - 1) * report.steps + report.step

@@ -21,6 +21,7 @@ FIELDS = {
     "recommend": ["--history", "-k", "How many items", "--keep-seen"],
     "trace": ["--history", "--layer", "Only this layer"],
     "backbones": ["--n-items", "those of ML-1M"],
+    "leaderboard": ["--only", "--minutes", "--list", "Begin no further cell"],
 }
 
 
