@@ -100,13 +100,14 @@ class SelectiveSSM(Mixer):
         a = -torch.exp(self.A_log)  # [D, N]
         y = selective_scan(u, delta, a, b, c, self.D)
         if record is not None:
-            steps = delta.unsqueeze(-1)  # [B, T, D, 1]
             record.update(
-                state_record(
-                    decay=torch.exp(steps * a),
-                    delta=steps,
-                    read=silu(z).unsqueeze(-1) * c.unsqueeze(-2),
-                    entered=(delta * u).unsqueeze(-1) * b.unsqueeze(-2),
+                state_record(  # D heads of one channel, which share B and C
+                    decay=torch.exp(delta.unsqueeze(-1) * a).unsqueeze(-2),
+                    delta=delta,
+                    values=u.unsqueeze(-1),
+                    keys=b.unsqueeze(-2),
+                    gate=silu(z).unsqueeze(-1),
+                    queries=c.unsqueeze(-2),
                 ),
                 conv=self.conv.weight,
             )

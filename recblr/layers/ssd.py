@@ -90,14 +90,8 @@ class SSD(Mixer):
         return self._leave(o, z)
 
     def _recorded(self, u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, z: Tensor) -> Record:
-        steps = delta[..., None, None]  # [B, T, H, 1, 1]
-        gate = self._by_head(silu(z)).unsqueeze(-1)
-        fields = state_record(
-            decay=torch.exp(steps * a[:, None, None]),
-            delta=steps,
-            read=gate * c.unsqueeze(-2),
-            entered=(steps * u.unsqueeze(-1)) * b.unsqueeze(-2),
-        )
+        decay = torch.exp(delta * a)[..., None, None]
+        fields = state_record(decay=decay, delta=delta, values=u, keys=b, gate=self._by_head(silu(z)), queries=c)
         weight = self._by_head(self.project_out.weight * self.norm_weight)  # [d, H, P]
         offered = torch.einsum("bthp,dhp->bhtd", u, weight)
         return {

@@ -1,7 +1,5 @@
 """What state-space mixers share: how their steps start, and the record of a state of many numbers a channel.
 
-B batch, T time, C numbers of the state
-
 state_t = exp(delta_t A) state_{t-1} + delta_t (input of t);  half-life at a step = ln 2 / (-A delta_t)
 """
 
@@ -11,7 +9,6 @@ import math
 
 import torch
 from jaxtyping import Float
-from lrscan import linear_scan
 from torch import Tensor
 
 from recblr.layers.recorder import Record
@@ -25,17 +22,21 @@ def initial_step_bias(n: int) -> Float[Tensor, " n"]:
     return step + torch.log(-torch.expm1(-step))
 
 
-def state_record(*, decay: Tensor, delta: Tensor, read: Tensor, entered: Tensor) -> Record:
-    """Fields of `LayerTrace`, every number of the state a channel of its own.
+def state_record(
+    *, decay: Tensor, delta: Tensor, values: Tensor, keys: Tensor, gate: Tensor, queries: Tensor
+) -> Record:
+    """The factors of a matrix state (`recblr.matrix_trace`), whose write strength is delta.
 
-    All are [B, T, ...] with the axes of the state and broadcast to `entered`. The write strength is delta: what enters
-    is delta times the input.
+    decay [B, T, H, P or 1, N or 1]; delta [B, T, H]; values and gate [B, T, H, P]; keys and queries [B, T, G, N]. What
+    enters is delta values keys^T.
     """
-
-    def flat(value: Tensor) -> Tensor:
-        return value.expand_as(entered).flatten(2)  # [B, T, C]
-
-    steps = flat(delta)
-    fields = {"decay": flat(decay), "entered": flat(entered)}
-    state = linear_scan(fields["decay"], fields["entered"])
-    return {**fields, "state": state, "write": steps, "delta": steps, "read": flat(read)}
+    steps = delta[..., None, None]
+    return {
+        "decay": decay,
+        "write": steps,
+        "delta": steps,
+        "values": steps * values.unsqueeze(-1),
+        "keys": keys.unsqueeze(-2),
+        "gate": gate.unsqueeze(-1),
+        "queries": queries.unsqueeze(-2),
+    }
