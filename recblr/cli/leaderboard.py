@@ -91,9 +91,7 @@ def run(options: LeaderboardOptions) -> list[CellState]:
     published, results = read_published(), options.results or RESULTS
     place = results / TABLE
     everything = grid(
-        options.seeds or (SEEDS_WITH_GPU if gpu else 1),
-        every_preset=options.every_preset or gpu,
-        relations=published.relations,
+        options.seeds or (SEEDS_WITH_GPU if gpu else 1), published, every_preset=options.every_preset or gpu
     )
     cells = choose(everything, options.only)
     failed: Mapping[Cell, str] = {}

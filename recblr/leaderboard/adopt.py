@@ -115,13 +115,20 @@ def _differences(cell: Cell, config: Mapping[str, Any]) -> list[str]:
     found = []
     if config["data"].get("n_events") != track.n_events:
         found.append(f"its log has {config['data'].get('n_events')} events, the table's {track.n_events}")
-    recipe = dataclasses.asdict(train_config(cell)) if REGISTRY[cell.backbone].learns else {}
-    model = dataclasses.asdict(model_config(cell, config["model"].get("n_items", 1)))
-    for part, wanted in (("train", recipe), ("model", model)):
-        for name, value in wanted.items():
-            if name not in _OWN and config[part].get(name) != value:
-                found.append(f"{part}.{name} is {config[part].get(name)!r}, the recipe's is {value!r}")
+    cls, given = REGISTRY[cell.backbone], model_config(cell, config["model"].get("n_items", 1))
+    if cls.learns:
+        found += _other("train", config["train"], dataclasses.asdict(train_config(cell)))
+    if _other("model", config["model"], dataclasses.asdict(given)):  # or settings that the model fills in itself
+        found += _other("model", config["model"], dataclasses.asdict(cls(given).config))
     return found
+
+
+def _other(part: str, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{part}.{name} is {held.get(name)!r}, the recipe's is {value!r}"
+        for name, value in wanted.items()
+        if name not in _OWN and held.get(name) != value
+    ]
 
 
 def _training(metrics: Mapping[str, Any], machine: str, beside_other_work: bool) -> Training:

@@ -7,14 +7,13 @@ that can be afforded.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from functools import cache
 
 from recblr.backbones import REGISTRY, SequentialBackbone, make_config
 from recblr.backbones.base import BackboneConfig
 from recblr.errors import ConfigError
 from recblr.leaderboard.cells import Cell, Track, track_named, tracks
-from recblr.leaderboard.published import Relation
+from recblr.leaderboard.published import Published
 from recblr.training import TrainConfig
 
 RECIPE = TrainConfig(eval_every=4)
@@ -59,13 +58,16 @@ def _is_causal(backbone: str, preset: str) -> bool:
     return cls(make_config(cls, preset, n_items=1)).causal
 
 
-def grid(seeds: int, *, every_preset: bool = False, relations: Sequence[Relation] = ()) -> list[Cell]:
+def grid(seeds: int, published: Published, *, every_preset: bool = False) -> list[Cell]:
     """The cells, seed by seed: a first seed of everything comes before a second of anything.
 
-    Baselines that count have one seed, since they count the same with any. `relations` add the presets they compare.
+    Baselines that count have one seed, since they count the same with any. `published` adds the presets that it
+    compares, and says what is left out.
     """
     compared = {
-        (one.log, one.protocol, backbone, preset) for one in relations for backbone, preset in (one.better, one.worse)
+        (one.log, one.protocol, backbone, preset)
+        for one in published.relations
+        for backbone, preset in (one.better, one.worse)
     }
     return [
         Cell(log=track.log, protocol=track.protocol, backbone=cls.name, preset=preset, seed=seed)
@@ -74,6 +76,7 @@ def grid(seeds: int, *, every_preset: bool = False, relations: Sequence[Relation
         for cls in REGISTRY.values()
         for number, preset in enumerate(cls.presets)
         if (cls.learns or seed == 0)
+        and (track.log, cls.name) not in published.left_out
         and (
             number == 0
             or every_preset

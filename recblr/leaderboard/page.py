@@ -80,6 +80,9 @@ def _table(track: Track, entries: Sequence[Entry], published: Published, missing
     wanting = {name: None for name in wanting if name not in have}
     if wanting:
         lines.append(f"- Not trained yet: {', '.join(wanting)}.")
+    without = [f"{backbone} ({why})" for (log, backbone), why in published.left_out.items() if log == track.log]
+    if without:
+        lines.append(f"- Left out: {', '.join(without)}.")
     return "\n".join([*lines, ""])
 
 

@@ -57,6 +57,8 @@ class Published:
     numbers: tuple[Number, ...] = ()
     none: dict[str, str] = field(default_factory=dict)
     """Backbone -> why there is no figure of it."""
+    left_out: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(log, backbone) -> why it cannot be trained there."""
     relations: tuple[Relation, ...] = ()
 
     def of(self, log: str, protocol: str, backbone: str) -> Number | None:
@@ -72,6 +74,7 @@ def read_published(path: Path = FILE) -> Published:
         return Published(
             numbers=tuple(Number(**typed(Number, one)) for one in held.get("number", ())),
             none={one["backbone"]: one["why"] for one in held.get("none", ())},
+            left_out={(one["log"], one["backbone"]): one["why"] for one in held.get("left_out", ())},
             relations=tuple(_relation(one) for one in held.get("relation", ())),
         )
     except (tomllib.TOMLDecodeError, Mismatch, KeyError, TypeError) as error:

@@ -110,11 +110,9 @@ def _train(
             f"log {log.name!r} has {log.n_events:,} events, that of the table {track.n_events:,}: figures on another "
             "log belong in another table"
         )
-    config = train_config(cell, device=device)
-    train(
-        cell.backbone, model_config(cell, log.catalog.n_items), config, log, folder,
-        save_titles=False, progress=progress,
-    )  # fmt: skip
+    config, settings = train_config(cell, device=device), model_config(cell, log.catalog.n_items)
+    titles = backbone_of(cell)(settings).keeps_texts
+    train(cell.backbone, settings, config, log, folder, save_titles=titles, progress=progress)
     used = device_of(config.device) if backbone_of(cell).learns else torch.device("cpu")
     return row_of(folder, machine=device_words(used, torch.get_num_threads()), beside_other_work=beside_other_work)
 
