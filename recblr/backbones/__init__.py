@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from recblr.backbones.base import Batch, SequentialBackbone, make_config
+from recblr.backbones.deltanet import DeltaNet
 from recblr.backbones.gru4rec import GRU4Rec
+from recblr.backbones.hllm import HLLM
 from recblr.backbones.hstu import HSTU
 from recblr.backbones.lrurec import LRURec
 from recblr.backbones.mamba4rec import Mamba4Rec
@@ -29,8 +31,10 @@ _BACKBONES: tuple[type[SequentialBackbone], ...] = (
     SASRec,
     TiSASRec,
     HSTU,
+    HLLM,
     PerSRec,
     MinGRU,
+    DeltaNet,
     GRU4Rec,
     Markov,
     Popularity,

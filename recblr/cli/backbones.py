@@ -46,7 +46,6 @@ def run(options: BackbonesOptions) -> list[BackboneRow]:
 
 
 def _row(cls: type[SequentialBackbone], n_items: int) -> BackboneRow:
-    model = cls(make_config(cls, n_items=n_items))
     return BackboneRow(
         name=cls.name,
         title=cls.title,
@@ -55,7 +54,7 @@ def _row(cls: type[SequentialBackbone], n_items: int) -> BackboneRow:
         uses_time=cls.uses_time,
         recurrent=cls.recurrent,
         presets=tuple(cls.presets),
-        parameters=model.n_parameters(),
+        parameters=cls.count_parameters(make_config(cls, n_items=n_items)),
     )
 
 

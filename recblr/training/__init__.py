@@ -13,6 +13,7 @@ from recblr.backbones import backbone
 from recblr.backbones.base import BackboneConfig, SequentialBackbone
 from recblr.checkpoint import save_run
 from recblr.data.log import InteractionLog
+from recblr.errors import ConfigError
 from recblr.evaluation import Evaluation, Truth, evaluate, protocol
 from recblr.training.config import TrainConfig
 from recblr.training.loop import ProgressCallback, Report, Trainer
@@ -45,6 +46,12 @@ def train(
     """
     out = Path(out)
     model = build(name, model_config, config.seed)
+    model.read_catalog(log.catalog)
+    if model.keeps_texts and not save_titles:
+        raise ConfigError(
+            f"the weights of {model.title} hold the texts of items, so titles cannot be left out: drop --no-titles, or "
+            "keep vectors alone with --model.item_weights frozen"
+        )
     chosen = protocol(config.protocol)
     split = chosen.split(log)
     metrics: dict[str, Any] = {"n_parameters": model.n_parameters()}

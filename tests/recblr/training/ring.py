@@ -15,5 +15,8 @@ def ring(users=60, items=12, seed=0):
         times=np.concatenate([1_000_000 * (u + 1) + 3600 * np.arange(n) for u, n in enumerate(lengths)]),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         users=np.array([f"u{u}" for u in range(users)]),
-        catalog=Catalog(ids=np.array(["", *[f"i{n}" for n in range(1, items + 1)]])),
+        catalog=Catalog(
+            ids=np.array(["", *[f"i{n}" for n in range(1, items + 1)]]),
+            titles=np.array(["", *[f"Stone {n}" for n in range(1, items + 1)]]),
+        ),
     )
