@@ -58,14 +58,14 @@ def held(gate: Tensor) -> Tensor:
 @torch.no_grad()
 def chord(activation: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Slope of the chord of `activation` from 0 to x, elementwise."""
-    return torch.where(x == 0, _SLOPE_AT_ZERO, (activation(x) - activation(x.new_zeros(()))) / x)
+    return torch.where(x == 0, _SLOPE_AT_ZERO, (activation(x) - activation(x.new_zeros(1))) / x)
 
 
 def sloped(activation: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """activation(x), x [B, ...], elementwise; inside `holding` along the chord from 0 to x."""
     if not is_holding():
         return activation(x)
-    return activation(x.new_zeros(())) + x * held(chord(activation, x))
+    return activation(x.new_zeros(1)) + x * held(chord(activation, x))
 
 
 def normed(x: Float[Tensor, "B *batch d"], eps: float) -> Float[Tensor, "B *batch d"]:
