@@ -1,0 +1,50 @@
+"""PerSRec over each kind of backbone: its runs are shown with no page of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cache
+import pytest
+from conftest import write_run
+from streamlit.testing.v1 import AppTest
+from tests_app import component, shown
+
+from recblr.backbones.persrec import PerSRec
+from recblr.data.log import InteractionLog
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="module")
+def compressing_runs(tmp_path_factory: pytest.TempPathFactory, sample_log: InteractionLog) -> Path:
+    root = tmp_path_factory.mktemp("compressing-runs")
+    for preset, fields in PerSRec.presets.items():
+        settings: dict[str, Any] = dict(fields)
+        write_run(root / "compressing" / preset, "persrec", sample_log.catalog, sample_log.name, **settings)
+    return root
+
+
+@pytest.fixture
+def opened(app: Open, compressing_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+    monkeypatch.setenv("RECBLR_RUNS", str(compressing_runs))
+    cache.runs.clear()
+    return app
+
+
+@pytest.mark.parametrize("preset", PerSRec.presets)
+def test_the_trace_page_shows_a_run_and_says_what_is_compressed(opened: Open, preset: str) -> None:
+    at = opened("trace", run=f"compressing/{preset}", user="u0003", step="9")
+    assert not at.exception
+    assert not at.error
+    assert component(at, "heatmap")["rows_are_events"] == (preset != "recblr")
+    known = "carried on as it is" if preset == "recblr" else "of earlier ones only the 4 tokens"
+    assert known in shown(at)
+
+
+def test_they_stand_beside_each_other_on_the_compare_page(opened: Open) -> None:
+    at = opened("compare", run="compressing/fixed", user="u0002", step="12", models=["fixed", "sasrec"], k="5")
+    assert not at.exception
+    assert [one["name"] for one in component(at, "toplists")["lists"]] == ["fixed", "sasrec"]
