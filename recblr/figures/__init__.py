@@ -10,6 +10,7 @@
 from recblr.figures.agreement import horizons, jaccard, overlap, rbo, true_ranks
 from recblr.figures.channel import channel_parts
 from recblr.figures.events import Events, describe
+from recblr.figures.golden_triangle import golden_triangle
 from recblr.figures.half_life import lives
 from recblr.figures.heat_map import heat
 from recblr.figures.horizon import horizon_sentence, memory
@@ -21,6 +22,7 @@ __all__ = [
     "View",
     "channel_parts",
     "describe",
+    "golden_triangle",
     "heat",
     "horizon_sentence",
     "horizons",
