@@ -67,12 +67,12 @@ class MatrixLayerTrace(LayerTrace):
     """A LayerTrace whose fields with channels are written out of `factors`, every number of the state a channel."""
 
     factors: Factors
-    decay = _WrittenOut(lambda of: of.spread(of.decay))  # type: ignore[assignment]
-    write = _WrittenOut(lambda of: of.spread(of.write))  # type: ignore[assignment]
-    read = _WrittenOut(lambda of: of.spread(of.gate, of.queries))  # type: ignore[assignment]
-    state = _WrittenOut(_states)  # type: ignore[assignment]
-    entered = _WrittenOut(lambda of: of.spread(of.values, of.keys))  # type: ignore[assignment]
-    delta = _WrittenOut(lambda of: None if of.delta is None else of.spread(of.delta))  # type: ignore[assignment]
+    decay = _WrittenOut(lambda of: of.spread(of.decay))
+    write = _WrittenOut(lambda of: of.spread(of.write))
+    read = _WrittenOut(lambda of: of.spread(of.gate, of.queries))
+    state = _WrittenOut(_states)
+    entered = _WrittenOut(lambda of: of.spread(of.values, of.keys))
+    delta = _WrittenOut(lambda of: None if of.delta is None else of.spread(of.delta))
 
     def __init__(self, *, factors: Factors, **fields: Any) -> None:
         super().__init__(**fields)
@@ -83,6 +83,8 @@ class MatrixLayerTrace(LayerTrace):
 
     def shares(self, row: int, step: int) -> Array | None:
         """As the base class says, without writing out every channel of every event."""
+        if self.remains is not None:
+            return super().shares(row, step)
         of, events = self.factors, slice(step + 1)
         log_decay = np.log(np.clip(of.decay[row, events].astype(np.float64), 1e-30, 1.0))
         after = np.cumsum(log_decay[::-1], axis=0)[::-1] - log_decay  # sum of log decay over s+1..step

@@ -49,6 +49,11 @@ class LayerTrace:
     """[B, H, K, T] attention of each of those tokens to the events that it compresses."""
     token_after: NDArray[np.int64] | None = None
     """[B, K] events before each token."""
+    overlap: Array | None = None
+    """[B, H, T, T] cosine of the keys of two events, target first, where an event writes over what its key finds: at 1
+    in size, a write of full strength replaces what the source wrote; at 0 it leaves it alone. 0 for later events."""
+    remains: Array | None = None
+    """[B, H, T, T] norm of what each source step wrote and the target step still holds, faded and written over."""
     value_norm: Array | None = None
     """[B, H, T] norm of what each source step offers to the mix, after the output projection."""
     score_content: Array | None = None
@@ -76,19 +81,23 @@ class LayerTrace:
 
     @property
     def half_life(self) -> Array | None:
-        """[B, T, C] ln 2 / -ln(decay): steps until half of the state is gone, if this step's decay went on."""
+        """[B, T, C] ln 2 / -ln(decay): steps until half of the state is gone, if this step's decay went on; infinite
+        where nothing fades."""
         if self.decay is None:
             return None
         with np.errstate(divide="ignore"):
-            return np.asarray(_LN2 / -np.log(np.clip(self.decay, 1e-30, 1.0)))
+            return np.asarray(_LN2 / (0.0 - np.log(np.clip(self.decay, 1e-30, 1.0))))
 
     def shares(self, row: int, step: int) -> Array | None:
         """[step+1] share of each event 0..step in what the mixer holds at `step`; sums to 1.
 
-        Recurrences: norm over channels of the unrolled term prod(decay) * entered.
+        Recurrences: norm over channels of the unrolled term prod(decay) * entered, or of what remains of it where later
+        events write over it.
         Attention: weight times the norm of the value, over heads.
         """
-        if self.decay is not None and self.entered is not None:
+        if self.remains is not None:
+            size = np.sqrt((self.remains[row, :, step, : step + 1].astype(np.float64) ** 2).sum(axis=0))
+        elif self.decay is not None and self.entered is not None:
             log_decay = np.log(np.clip(self.decay[row, : step + 1].astype(np.float64), 1e-30, 1.0))
             after = np.cumsum(log_decay[::-1], axis=0)[::-1] - log_decay  # [t, C] sum of log decay over s+1..step
             terms = np.exp(after) * np.abs(self.entered[row, : step + 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recblr.backbones.base import Batch, SequentialBackbone, make_config
+from recblr.backbones.deltanet import DeltaNet
 from recblr.backbones.gru4rec import GRU4Rec
 from recblr.backbones.hllm import HLLM
 from recblr.backbones.hstu import HSTU
@@ -33,6 +34,7 @@ _BACKBONES: tuple[type[SequentialBackbone], ...] = (
     HLLM,
     PerSRec,
     MinGRU,
+    DeltaNet,
     GRU4Rec,
     Markov,
     Popularity,

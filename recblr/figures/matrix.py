@@ -42,6 +42,18 @@ QUANTITIES: dict[str, Quantity] = {
     "mix": Quantity(
         title="attention", meaning="how much of each earlier event an event looks at", role="attention", pairs=True
     ),
+    "remains": Quantity(
+        title="what remains",
+        meaning="how much of what each earlier event wrote is still held, faded and written over",
+        role="state",
+        pairs=True,
+    ),
+    "overlap": Quantity(
+        title="overlap of keys",
+        meaning="how far the event writes over what each earlier event wrote",
+        role="write",
+        pairs=True,
+    ),
     "read": Quantity(title="read gate", meaning="what is let out of the state at the event", role="state", signed=True),
     "delta": Quantity(title="step size", meaning="how long the event counts in the channel's own time", role="decay"),
     "score_content": Quantity(

@@ -62,7 +62,7 @@ def size(layer):
     return sum(value.nbytes for value in kept.values() if isinstance(value, np.ndarray))
 
 
-@pytest.mark.parametrize("name", ["ssd4rec", "tim4rec", "mamba4rec"])
+@pytest.mark.parametrize("name", ["ssd4rec", "tim4rec", "mamba4rec", "deltanet"])
 def test_a_layer_of_a_long_history_stays_below_five_megabytes(name):
     cls = backbone(name)
     torch.manual_seed(0)
