@@ -27,6 +27,7 @@ from recblr.data.locate import is_plain_name
 from recblr.data.log import Catalog, InteractionLog
 from recblr.data.simulator import Truth, has_truth, load_truth
 from recblr.figures import Events, View, describe
+from recblr.leaderboard.entries import Entry, recorded
 from recblr.runs import SAMPLE_ROOT, RunInfo, list_runs, resolve_run
 from recblr.trace import Trace
 
@@ -324,3 +325,13 @@ def kernel_records() -> list[dict[str, Any]]:
         except (OSError, ValueError):
             found.append({"damaged": path.name})
     return found
+
+
+@st.cache_data(ttl=10, max_entries=1, show_spinner=False)
+def results() -> dict[str, list[Entry]]:
+    """The recorded tables of results in which at least two trained backbones can be compared."""
+    return {
+        name: entries
+        for name, entries in recorded().items()
+        if sum(entry.epoch_seconds is not None for entry in entries) > 1
+    }

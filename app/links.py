@@ -108,6 +108,19 @@ def compare_code(choice: Choice, models: Mapping[str, str], step: int, k: int, h
     )
 
 
+def results_code(table: str) -> str:
+    """Python that draws the recorded results of a table again, as `view`."""
+    return "\n".join(
+        [
+            "from recblr import figures",
+            "from recblr.leaderboard.entries import recorded",
+            "",
+            f"view = figures.golden_triangle(recorded()[{table!r}])",
+            "view.figure",
+        ]
+    )
+
+
 def kernel_code(request: Mapping[str, Any]) -> str:
     """Python that measures a shape of the Kernel live page again, as `found`."""
     fields = ", ".join(f"{name}={value!r}" for name, value in request["case"].items())

@@ -89,6 +89,24 @@ def draw(choice: Choice, models: dict[str, str], lists: dict, step: int, k: int,
     show(figures.horizons(reaches), key="horizons", code=code)
 
 
+@st.fragment
+def costs() -> None:
+    """What all backbones of a table cost, from the recorded results: none of it is measured here."""
+    with guard():
+        tables = cache.results()
+        if not tables:
+            return
+        st.divider()
+        name = choices.one_of("Recorded results of", list(tables), key="table")
+        entries = tables[name]
+        machines = " and ".join(dict.fromkeys(entry.trained_on for entry in entries if entry.trained_on))
+        dates = sorted(entry.date[:10] for entry in entries)
+        when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+        st.caption(plain(f"Recorded, not measured here: {when}, on {machines}."))
+        show(figures.golden_triangle(entries), key="golden_triangle", code=links.results_code(name))
+
+
 page_title(PAGES["compare"].question)
 with guard():
     body(choices.header())
+costs()

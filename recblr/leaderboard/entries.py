@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from statistics import fmean, median
 
 from recblr.leaderboard.cells import Track, tracks
-from recblr.leaderboard.rows import Row
+from recblr.leaderboard.rows import RESULTS, TABLE, Row, read_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +71,11 @@ def tables_of(rows: Iterable[Row]) -> list[tuple[Track, list[Entry]]]:
     """Every table in the order of the page, the empty ones too."""
     held = list(rows)
     return [(track, entries_of(held, track)) for track in tracks()]
+
+
+def recorded(path: Path = RESULTS / TABLE) -> dict[str, list[Entry]]:
+    """The results that came with the package: name of a table, such as "ml-1m/lrurec" -> its entries, best first."""
+    return {track.name: entries for track, entries in tables_of(read_rows(path).values()) if entries}
 
 
 def _key(row: Row) -> tuple[str, str, str]:

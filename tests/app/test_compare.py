@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import cache
+import pytest
 from streamlit.testing.v1 import AppTest
 from tests_app import component, shown
 
 import recblr
+from recblr import figures
 from recblr.data.log import InteractionLog
+from recblr.leaderboard.entries import recorded
 
 Open = Callable[..., AppTest]
 
@@ -62,3 +67,26 @@ def test_a_run_of_another_log_is_compared_with_its_like_only(app: Open) -> None:
     at = app("compare", run="elsewhere/recblr", history="a,b")
     assert not at.exception
     assert [one["name"] for one in component(at, "toplists")["lists"]] == ["recblr"]
+
+
+def test_the_costs_of_all_backbones_are_shown_as_recorded_with_machine_and_date(app: Open) -> None:
+    at = app("compare")
+    name, entries = next((name, found) for name, found in recorded().items() if len(found) > 1)
+    said = shown(at)
+    assert f"Recorded, not measured here: {min(entry.date for entry in entries)[:10]}" in said
+    assert entries[0].trained_on in said
+    assert figures.golden_triangle(entries).answer in said
+    at.session_state["golden_triangle_numbers"] = True
+    at.run()
+    names: dict[str, Any] = {}
+    exec(at.code[0].value, names)
+    assert names["view"].answer == figures.golden_triangle(recorded()[name]).answer
+
+
+def test_without_recorded_results_nothing_is_said_of_costs(app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cache.recorded", dict)
+    cache.results.clear()
+    at = app("compare")
+    cache.results.clear()
+    assert not at.exception
+    assert "Recorded" not in shown(at)
