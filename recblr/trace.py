@@ -51,11 +51,18 @@ class LayerTrace:
     """[B, K] events before each token."""
     overlap: Array | None = None
     """[B, H, T, T] cosine of the keys of two events, target first, where an event writes over what its key finds: at 1
-    in size, a write of full strength replaces what the source wrote; at 0 it leaves it alone. 0 for later events."""
+    in size, a write of full strength replaces what the source wrote; at 0 it leaves it alone. 0 for the event itself
+    and later ones."""
     remains: Array | None = None
     """[B, H, T, T] norm of what each source step wrote and the target step still holds, faded and written over."""
     value_norm: Array | None = None
     """[B, H, T] norm of what each source step offers to the mix, after the output projection."""
+    offered: Array | None = None
+    """[B, H, T, P] what `mix`, or the recurrence that amounts to one, sums over the source steps."""
+    received: Array | None = None
+    """[B, H, T, P] what the operator gave out at each step: `mix` times `offered`, and `skipped` where there is any."""
+    skipped: Array | None = None
+    """[B, H, T, P] what passes the operator by, from a step to itself."""
     score_content: Array | None = None
     """[B, H, T, T] part of the attention score, before its nonlinearity, that comes from the items; 0 for later
     events. Where a mixer adds position and time, the three parts sum to the score."""

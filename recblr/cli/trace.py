@@ -97,8 +97,10 @@ def lines(result: Traced) -> Iterator[str]:
 def _layer_lines(trace: Trace, layer: int) -> Iterator[str]:
     one, last = trace.layers[layer], trace.items.shape[1] - 1
     yield one.name
-    if one.half_life is not None:
-        levels = np.quantile(one.half_life, _QUANTILES)
+    if one.half_life is not None and np.isinf(one.half_life).all():
+        yield "  nothing fades: the decay is 1 at every step"
+    elif one.half_life is not None:
+        levels = np.quantile(one.half_life, _QUANTILES, method="nearest")  # between, infinite ones would have no value
         words = ", ".join(f"{share:.0%} {level:,.1f}" for share, level in zip(_QUANTILES, levels, strict=True))
         yield f"  half-life in steps, quantiles over channels and steps: {words}"
     if one.half_life_days is not None and not np.isnan(one.half_life_days).any():

@@ -60,6 +60,8 @@ def question(drawn: Matrix) -> str:
         "read": "What is let out of the state at each event?",
         "delta": "How long does each event count?",
         "mix": "Which earlier events does each event look at?",
+        "remains": "What is left of each earlier event?",
+        "overlap": "Which earlier events does each event write over?",
         "score_content": "Which earlier items does each event's item ask for?",
         "score_position": "Which earlier places does each event ask for?",
         "score_time": "Which times ago does each event ask for?",

@@ -80,11 +80,12 @@ class DeltaRule(Mixer):
         z, mixed, b, delta = self.project_in(x).split(self.sizes, dim=-1)
         q, k, v = self._associated(self.conv(mixed))
         decay, beta = self._gates(b, delta)
-        o = delta_scan(q, k, v, decay, beta)
+        received = delta_scan(q, k, v, decay, beta).transpose(1, 2)  # [B, H, T, P]
         if record is not None:
             gate = self._by_head(silu(z))
             record.update(self._recorded(q, k, v, decay, beta, gate), conv=self.conv.weight)
-        return self._leave(o, z)
+            record.update(offered=v.transpose(1, 2), received=received)
+        return self._leave(received.transpose(1, 2), z)
 
     def _recorded(self, q: Tensor, k: Tensor, v: Tensor, decay: Tensor, beta: Tensor, gate: Tensor) -> Record:
         offered = torch.einsum("bthp,dhp->bhtd", v, self._by_head(self.project_out.weight) * self.norm_weight)
@@ -98,7 +99,7 @@ class DeltaRule(Mixer):
             "queries": q.unsqueeze(-2),
             "mix": mix,
             "value_norm": torch.linalg.vector_norm(offered, dim=-1),
-            "overlap": torch.einsum("bthn,bshn->bhts", k, k).tril(),
+            "overlap": torch.einsum("bthn,bshn->bhts", k, k).tril(-1),
             "remains": remains * torch.linalg.vector_norm(v, dim=-1).transpose(1, 2).unsqueeze(-2),
         }
 

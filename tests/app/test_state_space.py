@@ -18,6 +18,8 @@ RUNS = {
     "spaces/mamba4rec": ("mamba4rec", {"state": 4}),
     "spaces/ssd4rec": ("ssd4rec", {"state": 4}),
     "spaces/ssd4rec-published": ("ssd4rec", {"state": 4, "direction": "both", "pad_class": True}),
+    "spaces/deltanet": ("deltanet", {"key": 4}),
+    "spaces/deltanet-ungated": ("deltanet", {"key": 4, "gated": False}),
     "spaces/tim4rec": ("tim4rec", {"state": 4}),
     "spaces/tim4rec-published": ("tim4rec", {"state": 4, "time": "published"}),
 }
@@ -55,6 +57,14 @@ def test_the_attention_that_a_state_space_amounts_to_is_offered_beside_the_state
     data = component(at, "heatmap")
     assert data["rows_are_events"]
     assert not data["shares"]
+
+
+@pytest.mark.parametrize("quantity", ["attention", "what remains", "overlap of keys"])
+def test_what_the_delta_rule_writes_over_is_shown_event_by_event(opened: Open, quantity: str) -> None:
+    at = opened("trace", run="spaces/deltanet", user="u0003", show=quantity, head="1")
+    assert not at.exception
+    assert not at.error
+    assert component(at, "heatmap")["rows_are_events"]
 
 
 def test_the_layer_read_from_the_newest_event_has_a_panel_of_its_own(opened: Open) -> None:

@@ -161,10 +161,10 @@ def test_an_event_with_the_same_key_replaces_what_an_earlier_one_wrote():
 def test_a_trace_shows_the_overlap_the_remains_and_shares_that_follow_them():
     model, whole = made(), batch()
     for layer in model.trace(whole).layers:
-        diagonal = np.diagonal(layer.overlap, axis1=-2, axis2=-1)
-        np.testing.assert_allclose(diagonal, 1)
-        assert np.abs(layer.overlap).max() <= 1 + 1e-9
-        assert not np.triu(layer.overlap, 1).any()
+        keys = layer.factors.keys[1, :, :, 0]  # [T, H, N]
+        np.testing.assert_allclose(np.linalg.norm(keys, axis=-1), 1)
+        assert layer.overlap[1, 2, 5, 3] == pytest.approx(keys[5, 2] @ keys[3, 2])
+        assert not np.triu(layer.overlap).any()
         for step in (0, 5):
             size = np.sqrt((layer.remains[1, :, step, : step + 1] ** 2).sum(0))
             np.testing.assert_allclose(layer.shares(1, step), size / size.sum())

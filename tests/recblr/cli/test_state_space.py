@@ -10,6 +10,7 @@ from recblr.recommender import load
 
 SMALL = ["--model.d", "8", "--model.n-layers", "1", "--model.max-len", "16", "--train.epochs", "1"]
 CASES = [(name, preset) for name in ("mamba4rec", "ssd4rec", "tim4rec") for preset in ("fixed", "reference")]
+CASES += [("deltanet", "fixed"), ("deltanet", "ungated")]
 NOT_CAUSAL = [("ssd4rec", "reference"), ("tim4rec", "reference")]
 
 
@@ -32,11 +33,12 @@ def test_a_run_is_trained_measured_traced_and_asked(cli, log_folder: Path, name:
     history = ",".join(load("run").run.catalog.ids[1:5].tolist())
     traced = cli("trace", "run", "--history", history, "--times", "0,60,90000,90060", "--json").json
     first = traced["layers"][0]
-    assert len(first["decay"]) == len(first["delta"]) == 4
+    assert len(first["decay"]) == len(first["write"]) == 4
     assert len(first["decay"][0]) == len(first["state"][0]) == len(first["half_life"][0])
     assert len(traced["layers"]) == 1 + ((name, preset) == ("ssd4rec", "reference"))
     assert any("Not causal" in note for note in traced["notes"]) == (not causal)
-    assert "half-life in steps" in cli("trace", "run", "--history", history).out
+    fades = "nothing fades" if preset == "ungated" else "half-life in steps"
+    assert fades in cli("trace", "run", "--history", history).out
     assert len(cli("recommend", "run", "--history", history, "-k", "3", "--json").json["rows"]) == 3
 
 
