@@ -67,6 +67,7 @@ __all__ = [
     "resolve_run",
     "run_roots",
     "save_run",
+    "source_commit",
 ]
 
 _DATA_FIELDS = ("name", "fingerprint", "n_users", "n_events")
@@ -197,7 +198,7 @@ def _config(
             "torch": str(torch.__version__),
             "recblr": VERSION,
         },
-        "commit": _commit(),
+        "commit": source_commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -250,7 +251,7 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _commit() -> str | None:
+def source_commit() -> str | None:
     """Commit of this source tree, or None where the package was installed without one."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists() or shutil.which("git") is None:
