@@ -32,7 +32,8 @@ class HLLMConfig(BackboneConfig):
     prompt: str = ""
     """Words before each text."""
     pooling: Literal["token", "mean"] = "token"
-    """Output at a learnt vector that ends the text, or the mean over its tokens."""
+    """Output at a learnt vector that ends the text, or the mean over its tokens; a frozen LLM learns no such vector, so
+    mean suits it."""
     vocab: int = 1024
     """Most tokens of the tokenizer made for a tiny item LLM."""
     item_layers: int = 1
