@@ -101,6 +101,8 @@ class SequentialBackbone(nn.Module):
     uses_time: ClassVar[bool] = False
     recurrent: ClassVar[bool] = False
     """Carries a state of fixed size."""
+    unrolls: ClassVar[bool] = False
+    """Every layer, its gates given, is a sum over events of what its trace offers: see `recblr.explain.unroll`."""
     learns: ClassVar[bool] = True
     """False for the counting baselines, which are fitted and not trained by gradients."""
     keeps_texts: bool = False
@@ -164,7 +166,7 @@ class SequentialBackbone(nn.Module):
     def own_loss(
         self, hidden: Float[Tensor, "N d"], targets: Int[Tensor, " N"], weights: Float[Tensor, " N"]
     ) -> Float[Tensor, ""] | None:
-        """The published loss in place of the cross-entropy over the catalogue, where a preset asks for it, else None."""
+        """The published loss in place of that over the whole catalogue, where a preset asks for it, else None."""
         return None
 
     def n_parameters(self) -> int:

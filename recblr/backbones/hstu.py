@@ -101,6 +101,7 @@ class HSTU(TiedBackbone):
     paper = "Zhai et al. 2024, arXiv 2402.17152"
     mixer_name = "pointwise attention"
     uses_time = True
+    unrolls = True
     biased: ClassVar[bool] = True
     """Whether distance in events and time bias the attention."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -169,7 +170,11 @@ class HSTU(TiedBackbone):
 
     def output_embedding(self) -> tuple[Float[Tensor, "V d"], None]:
         """Items at length 1 / temperature."""
-        return normalize(self.item_embedding.weight, dim=-1, eps=1e-6) / self.config.temperature, None
+        return self.as_classes(self.item_embedding.weight), None
+
+    def as_classes(self, vectors: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
+        """Vectors as rows of the output embedding."""
+        return normalize(vectors, dim=-1, eps=1e-6) / self.config.temperature
 
     def scores(self, hidden: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch V"]:
         logits = hidden @ self.output_embedding()[0].T

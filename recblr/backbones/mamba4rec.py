@@ -98,8 +98,10 @@ class SelectiveSSM(Mixer):
         u = sloped(silu, self.conv(u))
         delta, b, c = self._selected(held(u))
         a = -torch.exp(self.A_log)  # [D, N]
-        y = selective_scan(u, delta, a, b, c, self.D)
+        received = selective_scan(u, delta, a, b, c, self.D).transpose(1, 2).unsqueeze(-1)  # [B, D, T, 1]
         if record is not None:
+            offered = u.transpose(1, 2).unsqueeze(-1)
+            record.update(offered=offered, received=received, skipped=self.D[:, None, None] * offered)
             record.update(
                 state_record(  # D heads of one channel, which share B and C
                     decay=torch.exp(delta.unsqueeze(-1) * a).unsqueeze(-2),
@@ -111,6 +113,7 @@ class SelectiveSSM(Mixer):
                 ),
                 conv=self.conv.weight,
             )
+        y = received.squeeze(-1).transpose(1, 2)
         out: Tensor = self.project_out(y * held(silu(z)))
         return out
 

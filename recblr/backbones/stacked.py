@@ -6,7 +6,7 @@ from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from recblr.backbones.base import Batch, State
 from recblr.backbones.tied import TiedBackbone
@@ -20,7 +20,7 @@ class StackedBackbone(TiedBackbone):
 
     mixer_name: ClassVar[str]
     """As a reader of a trace knows the mixer."""
-    layers: nn.ModuleList
+    unrolls = True
 
     def enter(self, embeddings: Float[Tensor, "B T d"], first: int = 0) -> Float[Tensor, "B T d"]:
         """What the first layer reads; `first` is the position of the first event."""

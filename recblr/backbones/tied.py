@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from recblr.backbones.base import BackboneConfig, SequentialBackbone
+from recblr.layers.recorder import Record
 
 
 class TiedBackbone(SequentialBackbone):
@@ -21,6 +22,18 @@ class TiedBackbone(SequentialBackbone):
         self.pad_class = pad_class
         self.item_embedding = nn.Embedding(config.n_items + 1, config.d, padding_idx=0)
         self.item_bias = nn.Parameter(torch.zeros(config.n_items + 1)) if item_bias else None
+
+    layers: nn.ModuleList
+    """Of the backbones that record what they do."""
+
+    def _run(self, embeddings: Tensor, mask: Tensor, times: Tensor, records: list[Record] | None) -> Tensor:
+        raise NotImplementedError
+
+    def recorded(self, embeddings: Tensor, mask: Tensor, times: Tensor) -> tuple[Tensor, list[Record]]:
+        """(hidden, what each layer records), with gradients: what stands in `state` where the state is no matrix, and
+        in `received`, lies on the way to the hidden states."""
+        records: list[Record] = [{} for _ in self.layers]
+        return self._run(embeddings, mask, times, records), records
 
     def clear_padding_row(self) -> None:
         """Call last in ``__init__``: initialisers write over the whole table."""

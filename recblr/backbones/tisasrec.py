@@ -76,6 +76,7 @@ class TiSASRec(TiedBackbone):
     title = "TiSASRec"
     paper = "Li et al. 2020, doi 10.1145/3336191.3371786"
     uses_time = True
+    unrolls = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "fixed": {"unit": "prefix"},
         "reference": {"unit": "published"},

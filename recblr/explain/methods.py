@@ -7,21 +7,16 @@ module has ``attribute(question, **options) -> Attribution``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 from recblr.errors import ExplainError
 from recblr.explain.attribution import Exactness
 
-Needs = Literal["gradients", "recurrence", "counts", "nothing"]
+Needs = Literal["gradients", "unrolling", "counts", "nothing"]
 
 
-class _Backbone(Protocol):
-    """What of a backbone decides which methods it can have; its class does as well as an instance."""
-
-    name: str
-    title: str
-    learns: bool
-    recurrent: bool
+Backbone = Any
+"""A backbone or its class: what of it decides which methods it can have are its name, title, learns and unrolls."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +28,8 @@ class Method:
     title: str
     exactness: Exactness
     needs: Needs
-    """gradients: a backbone that learns; recurrence: one that learns and carries a state of fixed size; counts: one
-    that counts; nothing: any backbone."""
+    """gradients: a backbone that learns; unrolling: one whose layers are sums over events; counts: one that counts;
+    nothing: any backbone."""
     summary: str
     """What a value means, in a sentence."""
 
@@ -42,7 +37,7 @@ class Method:
     def module(self) -> str:
         return f"recblr.explain.{self.name}"
 
-    def why_not(self, backbone: _Backbone) -> str | None:
+    def why_not(self, backbone: Backbone) -> str | None:
         """Why a backbone cannot have this method, or None where it can."""
         if self.needs == "nothing":
             return None
@@ -50,8 +45,8 @@ class Method:
             return f"{backbone.title} learns its weights and looks up no counts" if backbone.learns else None
         if not backbone.learns:
             return f"{backbone.title} counts: it has neither gates nor gradients"
-        if self.needs == "recurrence" and not backbone.recurrent:
-            return f"{backbone.title} carries no state of fixed size: there is no recurrence to unroll"
+        if self.needs == "unrolling" and not backbone.unrolls:
+            return f"the layers of {backbone.title} are no plain sums over events, even with their gates held"
         return None
 
 
@@ -69,6 +64,13 @@ _METHODS = (
         exactness="intervention",
         needs="nothing",
         summary="How far the logit falls when the event had not happened: the history closes up and is read again.",
+    ),
+    Method(
+        name="unroll",
+        title="Unrolled layer",
+        exactness="exact with gates held",
+        needs="unrolling",
+        summary="What the last layer takes from each step and hands to the logit; earlier layers have mixed the steps.",
     ),
     Method(
         name="counts",
@@ -89,12 +91,12 @@ def method(name: str) -> Method:
     return METHODS[name]
 
 
-def methods_of(backbone: _Backbone) -> tuple[Method, ...]:
+def methods_of(backbone: Backbone) -> tuple[Method, ...]:
     """The methods that a backbone can have, in the order of the registry."""
     return tuple(one for one in _METHODS if one.why_not(backbone) is None)
 
 
-def method_for(name: str, backbone: _Backbone) -> Method:
+def method_for(name: str, backbone: Backbone) -> Method:
     """The method of a name, for a backbone. Raises ExplainError where it cannot have it, naming those that it can."""
     found = method(name)
     why = found.why_not(backbone)

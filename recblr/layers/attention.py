@@ -43,7 +43,7 @@ class CausalAttention(Mixer):
             mixed = scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
         if record is not None:
             record["mix"] = self.weights(q, k)
-            record["value_norm"] = self.value_norm(v)
+            record.update(value_norm=self.value_norm(v), offered=v, received=mixed)
         return self._merge(mixed)
 
     def extend(
@@ -60,7 +60,7 @@ class CausalAttention(Mixer):
             mixed = scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout)
         if record is not None:
             record["mix"] = self.weights(q, k, visible)
-            record["value_norm"] = self.value_norm(v)
+            record.update(value_norm=self.value_norm(v), offered=v, received=mixed)
         return self._merge(mixed), {"keys": keys, "values": values}
 
     def weights(

@@ -73,16 +73,15 @@ class IntervalAttention(nn.Module):
         time = profile.gather(-1, interval)
         score = (content + place + time).masked_fill(~seen, torch.finfo(q.dtype).min)
         weights = held(torch.softmax(score, dim=-1))
+        kept, offered = self.dropout(weights), v + self._split(relations.place_values)
+        received = kept @ offered
         if record is not None:
             parts = {"score_content": content, "score_position": place, "score_time": time}
             record.update({name: part * seen for name, part in parts.items()})
-            offered = torch.linalg.vector_norm(v + self._split(relations.place_values), dim=-1)
-            record.update(mix=weights, value_norm=offered, profile=profile)
-        kept = self.dropout(weights)
+            record.update(mix=weights, value_norm=torch.linalg.vector_norm(offered, dim=-1), profile=profile)
+            record.update(offered=offered, received=received)
         by_interval = torch.zeros_like(profile, dtype=kept.dtype).scatter_add(-1, interval, kept)  # [B, H, T, R]
-        mixed: Tensor = kept @ (v + self._split(relations.place_values)) + by_interval @ self._split(
-            relations.time_values
-        )
+        mixed: Tensor = received + by_interval @ self._split(relations.time_values)
         return mixed.transpose(1, 2).flatten(-2)
 
     def initial_state(self, batch: int) -> State:

@@ -94,11 +94,12 @@ class PointwiseAttention(nn.Module):
             score = content + position + time
             parts |= {"score_position": position, "score_time": time}
         weights = held(silu(score) * (seen / pairs.divisor[:, None, :, None]))
+        offered = self._split(v)
+        received = weights @ offered
         if record is not None:
             record.update({name: (part * seen).expand_as(content) for name, part in parts.items()})
-            record.update(mix=weights, value_norm=self._value_norm(v))
-        mixed = (weights @ self._split(v)).transpose(1, 2).flatten(-2)
-        return normed(mixed, _EPS)
+            record.update(mix=weights, value_norm=self._value_norm(v), offered=offered, received=received)
+        return normed(received.transpose(1, 2).flatten(-2), _EPS)
 
     def _value_norm(self, v: Float[Tensor, "B S d"]) -> Float[Tensor, "B H S"]:
         """Norm of W_o v, head by head, before the norm and the gate u."""

@@ -84,10 +84,10 @@ class SSD(Mixer):
         u, b, c = self._split(self.conv(mixed))
         delta = held(self._delta(delta, adjust))
         a = -torch.exp(self.A_log)
-        o = ssd_scan(u, delta, a, b, c, self.D)
+        received = ssd_scan(u, delta, a, b, c, self.D).transpose(1, 2)  # [B, H, T, P]
         if record is not None:
-            record.update(self._recorded(u, delta, a, b, c, z))
-        return self._leave(o, z)
+            record.update(self._recorded(u, delta, a, b, c, z), received=received)
+        return self._leave(received.transpose(1, 2), z)
 
     def _recorded(self, u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, z: Tensor) -> Record:
         decay = torch.exp(delta * a)[..., None, None]
@@ -99,6 +99,8 @@ class SSD(Mixer):
             "conv": self.conv.weight,
             "mix": self._mix(delta, a, b.squeeze(-2), c.squeeze(-2)),
             "value_norm": torch.linalg.vector_norm(offered, dim=-1),
+            "offered": u.transpose(1, 2),
+            "skipped": (self.D[:, None] * u).transpose(1, 2),
         }
 
     def _mix(self, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Float[Tensor, "B H T T"]:
