@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -32,6 +32,8 @@ from recblr.runs import SAMPLE_ROOT, RunInfo, list_runs, resolve_run
 from recblr.trace import Trace
 
 if TYPE_CHECKING:
+    from recblr.explain import Attribution, Question, Variant
+    from recblr.explain.outcomes import Outcomes
     from recblr.recommender import Recommendations, Recommender
 
 
@@ -75,6 +77,22 @@ class Subject:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A question about a recommendation: why this item, and not that one, after these events?"""
+
+    run: str
+    subject: Subject
+    step: int
+    """Events of the history that count, the first so many."""
+    target: str
+    """External id."""
+    contrast: str | None
+    """External id of the item it is compared with."""
+    hide: bool
+    """Whether items of the history are left out of rankings."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -268,6 +286,62 @@ def rank(run: str, subject: Subject, step: int, item: str, hide_seen: bool) -> f
     """Rank of an item after the first `step` events, ties half, 1 = best; None where the run does not know the item."""
     state = _state_of(resolve_run(run))
     return _rank(run, state, subject.key, step, item, hide_seen, _subject=subject)
+
+
+@st.cache_data(max_entries=1024, show_spinner="Asking the model …")
+def _answered(key: tuple[Any, ...], *, _subject: Subject, _ask: Callable[[Question], Any]) -> Any:
+    """`key` is the run, its state, the subject's key, the step, the target, the contrast, and what `_ask` asks."""
+    run, _, _, step, target, contrast, *_ = key
+    times = None if _subject.times is None else _subject.times[:step]
+    make = import_module("recblr.explain.question").ask
+    return _ask(make(open_run(run), _subject.ids[:step], times, target=target, contrast=contrast, mask_seen=False))
+
+
+def _answer(asked: Asked, what: tuple[Any, ...], ask: Callable[[Question], Any]) -> Any:
+    state = _state_of(resolve_run(asked.run))
+    key = (asked.run, state, asked.subject.key, asked.step, asked.target, asked.contrast, *what)
+    return _answered(key, _subject=asked.subject, _ask=ask)
+
+
+def explained(asked: Asked, method: str) -> Attribution:
+    """What each event adds to the target's logit, or to its lead over the contrast."""
+
+    def ask(question: Question) -> Any:
+        found = import_module("recblr.explain").method_for(method, question.model)
+        return import_module(found.module).attribute(question)
+
+    found: Attribution = _answer(asked, ("explained", method), ask)
+    return found
+
+
+def without_each(asked: Asked) -> Outcomes:
+    """What the run would say without each of the events that it reads, one row an event; for two events or more."""
+
+    def ask(question: Question) -> Any:
+        single = import_module("recblr.explain.removal").without(question, [(one,) for one in range(len(question))])
+        return import_module("recblr.explain.outcomes").outcomes(question, single, mask_seen=asked.hide)
+
+    found: Outcomes = _answer(asked, ("without each", asked.hide), ask)
+    return found
+
+
+def given(asked: Asked) -> Variant:
+    """The history as the run reads it, from which edits start."""
+    subject, step = asked.subject, asked.step
+    read = open_run(asked.run).read(subject.ids[:step], None if subject.times is None else subject.times[:step])
+    variant: Variant = import_module("recblr.explain").Variant(items=read.items, times=read.times)
+    return variant
+
+
+def after(asked: Asked, variant: Variant, k: int = 10) -> Outcomes:
+    """What the run says after a variant of the history, one row."""
+
+    def ask(question: Question) -> Any:
+        return import_module("recblr.explain.outcomes").outcomes(question, [variant], k=k, mask_seen=asked.hide)
+
+    events = (tuple(variant.items.tolist()), tuple(variant.times.tolist()))
+    found: Outcomes = _answer(asked, ("after", asked.hide, k, events), ask)
+    return found
 
 
 def trajectory(found: Trace, layer: int, step: int, events: Events) -> View:

@@ -6,6 +6,7 @@
     target   external item id that is asked about; without it, the run's own first recommendation
     pin      run, user and step of a second history to compare with
 
+The pages about explanations have further ones: see explain_choices.py.
 The Kernel live page has its own: operator, direction, type, device, backends, B, T, D, part, along, arch, code.
 
 What a URL asks for and cannot have is replaced by the default, and the reader is told.
@@ -140,6 +141,11 @@ def kept(key: str, valid: Callable[[str], bool], default: str | None = None) -> 
     return value
 
 
+def in_url(key: str) -> str | None:
+    """What the address says, valid or not."""
+    return st.query_params.get(key)
+
+
 def keep(key: str, value: str | None) -> None:
     """Sets such a choice, None for its default; the URL follows when the page is drawn."""
     st.session_state[f"_kept_{key}"] = value
@@ -158,6 +164,13 @@ def moved(component: str) -> None:
         keep("step", str(int(move["step"])))
     if _whole(move.get("channel")):
         keep("channel", str(int(move["channel"])))
+
+
+def refuse_unknown(key: str, items: Catalog, also: Sequence[str] = ()) -> None:
+    """Says that the address asks for an item that there is not."""
+    asked = in_url(key)
+    if asked is not None and asked not in items.index and asked not in also:
+        st.warning(f"The {key} “{asked}” is not in the catalogue of this run; shown is the default instead.")
 
 
 def step_from_chart(chart: str) -> None:
@@ -290,6 +303,7 @@ def _history(info: RunInfo, opened: OpenLog | None, name: str | None) -> Subject
 
 def _target(items: Catalog) -> str | None:
     """Kept in the URL by its id and chosen by its title, which a bound widget would write into the URL."""
+    refuse_unknown("target", items)
     asked = kept("target", lambda value: value in items.index)
     options = items.ids[1 : LISTED_ITEMS + 1].tolist()
     if asked is not None and asked not in options:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from cache import Asked
 from choice import Choice
 
 from recblr.figures import Events
@@ -108,17 +109,55 @@ def compare_code(choice: Choice, models: Mapping[str, str], step: int, k: int, h
     )
 
 
-def results_code(table: str) -> str:
-    """Python that draws the recorded results of a table again, as `view`."""
+def explain_code(choice: Choice, asked: Asked, method: str, call: str, *, first: int = 1) -> str:
+    """Python that makes a figure of an explanation again; `call` is a function of recblr.figures with its arguments."""
+    history, asks = _asked(asked)
     return "\n".join(
         [
-            "from recblr import figures",
-            "from recblr.leaderboard.entries import recorded",
+            *_open_code(choice),
             "",
-            f"view = figures.golden_triangle(recorded()[{table!r}])",
+            "from recblr.explain import explain",
+            f"from recblr.figures import explained_events, {call.partition('(')[0]}",
+            "",
+            f'attribution = explain(model, {history}, {asks}, method="{method}", mask_seen=False)',
+            f"events = explained_events(attribution, model.run.catalog, first={first})",
+            f"view = {call}",
             "view.figure",
         ]
     )
+
+
+def outcome_code(choice: Choice, asked: Asked, edited: Sequence[str], call: str, *, k: int = 10, first: int = 1) -> str:
+    """Python that runs the model on edited histories again; `edited` are expressions that make them from `given`,
+    none for the history without each event. `call` may name `now`, `then`, `events`, `catalog` and `question`."""
+    history, asks = _asked(asked)
+    variants = ", ".join(edited) or "given.remove(place) for place in range(len(given))"
+    return "\n".join(
+        [
+            *_open_code(choice),
+            "",
+            "from recblr.explain import Variant, ask",
+            "from recblr.explain.outcomes import outcomes",
+            f"from recblr.figures import describe, {call.partition('(')[0]}",
+            "",
+            f"question = ask(model, {history}, {asks}, mask_seen=False)",
+            "given = Variant(items=question.items, times=question.times)",
+            f"now = outcomes(question, [given], k={k}, mask_seen={asked.hide})",
+            f"then = outcomes(question, [{variants}], k={k}, mask_seen={asked.hide})",
+            "catalog = model.run.catalog",
+            f"events = describe(given.items, given.times, catalog, has_times=question.has_times, first={first})",
+            f"view = {call}",
+            "view.figure",
+        ]
+    )
+
+
+def _asked(asked: Asked) -> tuple[str, str]:
+    """The arguments that say which history, and which items."""
+    until = "" if asked.step == len(asked.subject) else f"[:{asked.step}]"
+    times = "None" if asked.subject.times is None else f"times{until}"
+    against = "" if asked.contrast is None else f", contrast={asked.contrast!r}"
+    return f"ids{until}, {times}", f"target={asked.target!r}{against}"
 
 
 def kernel_code(request: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ PAGES = {
     for page in (
         PageInfo(name="start", title="Start", question="What is this, and what can I see in a minute?", default=True),
         PageInfo(name="trace", title="Trace", question="What does the model remember of this user, and since when?"),
+        PageInfo(name="why", title="Why", question="Why was this item recommended, and not another?"),
         PageInfo(name="compare", title="Compare", question="Do other backbones agree, and do they look as far back?"),
         PageInfo(name="kernel", title="Kernel live", question="How fast is the scan, and is it right?"),
     )

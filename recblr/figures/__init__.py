@@ -14,14 +14,18 @@ from recblr.figures.golden_triangle import golden_triangle
 from recblr.figures.half_life import lives
 from recblr.figures.heat_map import heat
 from recblr.figures.horizon import horizon_sentence, memory
+from recblr.figures.movement import movement
+from recblr.figures.removals import removals
 from recblr.figures.size import norms
 from recblr.figures.view import View
+from recblr.figures.waterfall import explained_events, profile, waterfall
 
 __all__ = [
     "Events",
     "View",
     "channel_parts",
     "describe",
+    "explained_events",
     "golden_triangle",
     "heat",
     "horizon_sentence",
@@ -29,8 +33,12 @@ __all__ = [
     "jaccard",
     "lives",
     "memory",
+    "movement",
     "norms",
     "overlap",
+    "profile",
     "rbo",
+    "removals",
     "true_ranks",
+    "waterfall",
 ]

@@ -1,0 +1,108 @@
+"""The choices of the pages about explanations, bound to the URL like those of choices.py.
+
+contrast external item id that the target is compared with; "nothing" for none; without it, the best other item
+method   title of the explanation method
+event    number of the event that is looked at
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cache
+import choices
+import streamlit as st
+from cache import Asked
+from choice import Choice
+from draw import selected
+
+from recblr.errors import ExplainError
+from recblr.explain import METHODS, Method, methods_of
+
+NO_CONTRAST = "nothing"
+FIRST_METHODS = ("held_gates", "counts")
+"""Offered first where a backbone can have them."""
+
+
+def question(choice: Choice, step: int, *, contrasted: bool = True) -> Asked:
+    """The target, by default the first recommendation, and the contrast, by default the best other item.
+
+    Raises ExplainError where the target cannot be recommended, or is its own contrast.
+    """
+    boxes = st.columns([3, 2], gap="small", vertical_alignment="bottom")
+    with boxes[1]:
+        hide = choices.hide_seen(choice)
+    best = [row.item for row in cache.recommend(choice.run.name, choice.subject, step, 2, hide)]
+    if not best:
+        raise ExplainError("Every item of the catalogue was seen before, so none is left to recommend.")
+    target, seen = choice.target or best[0], choice.subject.ids[:step]
+    if hide and target in seen:
+        raise ExplainError(
+            f"“{choice.title(target)}” is already in the history (event {seen.index(target) + 1}), and items seen "
+            "before are left out: it cannot be recommended. Choose another item above, or switch that off."
+        )
+    contrast = None
+    if contrasted:
+        with boxes[0]:
+            contrast = _contrast(choice, target, next((item for item in best if item != target), None))
+    if contrast == target:
+        raise ExplainError(
+            f"“{choice.title(target)}” is compared with itself: the difference is zero whatever the history. "
+            "Choose another item to compare with, or none."
+        )
+    return Asked(run=choice.run.name, subject=choice.subject, step=step, target=target, contrast=contrast, hide=hide)
+
+
+def _contrast(choice: Choice, target: str, best_other: str | None) -> str | None:
+    """External id of the item that the target is compared with, None for its own score."""
+    items = choice.catalog
+    choices.refuse_unknown("contrast", items, also=(NO_CONTRAST,))
+    chosen = choices.kept("contrast", lambda value: value == NO_CONTRAST or value in items.index)
+    options = [NO_CONTRAST, *(one for one in items.ids[1 : choices.LISTED_ITEMS + 1].tolist() if one != target)]
+    if chosen is not None and chosen not in options:
+        options.append(chosen)
+    st.session_state["contrast_box"] = chosen
+    st.selectbox(
+        "Compared with",
+        options,
+        index=None,
+        format_func=lambda one: "nothing: explain its own score" if one == NO_CONTRAST else choice.title(one),
+        key="contrast_box",
+        on_change=lambda: choices.keep("contrast", st.session_state["contrast_box"]),
+        placeholder="the best other item" + ("" if best_other is None else f": {choice.title(best_other)}"),
+        help="What speaks for both items alike cancels out: left is what decides between them.",
+    )
+    return best_other if chosen is None else None if chosen == NO_CONTRAST else chosen
+
+
+def method_choice(run: str) -> Method:
+    """How to explain. Said is why a method that the address asks for cannot explain this backbone."""
+    model = cache.open_run(run).run.model
+    offered = {one.title: one for one in methods_of(model)}
+    first = next((one for one in FIRST_METHODS if one in METHODS and METHODS[one].title in offered), "removal")
+    titles = sorted(offered, key=lambda title: offered[title].name != first)
+    asked = choices.in_url("method")
+    refused = next((one for one in METHODS.values() if asked in {one.title, one.name}), None)
+    if refused is not None and refused.title not in offered:
+        st.warning(f"{refused.title} cannot explain this run: {refused.why_not(model)}. Shown is {titles[0]}.")
+    return offered[choices.one_of("Method", titles, key="method")]
+
+
+def event_choice(first: int, last: int) -> int | None:
+    """Number of the event that is looked at, or None."""
+    text = choices.kept("event", lambda value: value.isdigit() and first <= int(value) <= last)
+    return None if text is None else int(text)
+
+
+def event_from_chart(chart: str) -> None:
+    """Callback of a chart over events: its chosen point is the event that is looked at."""
+    point: dict[str, Any] | None = selected(chart)
+    if point is not None:
+        choices.keep("event", str(round(point["x"])))
+
+
+def address(asked: Asked) -> dict[str, str]:
+    """The question as parameters of another page."""
+    subject = asked.subject
+    who = {"history": ",".join(subject.ids)} if subject.user is None else {"user": subject.user}
+    return {"run": asked.run, **who, "step": str(asked.step), "target": asked.target}

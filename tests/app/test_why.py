@@ -1,0 +1,194 @@
+"""The Why page: what it draws adds up, and what cannot be explained is refused in words."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+from tests_app import figures, shown, told
+
+import recblr
+from recblr.data.log import InteractionLog
+from recblr.explain import explain
+
+Open = Callable[..., AppTest]
+RECALL = {"user": "u0012", "step": "28"}  # a reward whose true cause is the pass of event 1
+
+
+def history(log: InteractionLog, user: str, step: int) -> tuple[list[str], list[int]]:
+    items, times = log.sequence(log.user_index[user])
+    return log.catalog.ids[items].tolist()[:step], times.tolist()[:step]
+
+
+def bars(at: AppTest) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(names, starts, lengths) of the waterfall."""
+    drawn = next(one for one in figures(at) if "base" in one["data"][0])["data"][0]
+    return drawn["y"], number(drawn["base"]), number(drawn["x"])
+
+
+def number(values: object) -> np.ndarray:
+    if isinstance(values, dict):  # as Plotly packs arrays
+        return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"])
+    return np.array(values, dtype=float)
+
+
+@pytest.mark.parametrize("run", ["recblr", "lrurec", "sasrec", "gru4rec"])
+def test_the_bars_and_the_remainder_reach_the_difference_of_the_logits(
+    app: Open, sample_log: InteractionLog, run: str
+) -> None:
+    at = app("why", run=f"mixed/{run}", target="i001", contrast="i002", **RECALL)
+    names, starts, lengths = bars(at)
+    scores = recblr.load(f"mixed/{run}").scores(*history(sample_log, "u0012", 28))
+    index = sample_log.catalog.index
+    difference = float(scores[index["i001"]]) - float(scores[index["i002"]])
+    assert names[-1] == "lead"
+    assert lengths[-1] == pytest.approx(difference, abs=1e-4)
+    assert lengths[:-1].sum() == pytest.approx(difference, abs=1e-3)
+    np.testing.assert_allclose(starts[1:-1], np.cumsum(lengths[:-2]), atol=1e-5)
+    assert "exact with gates held" in shown(at)
+    assert "with an error of" in shown(at)
+
+
+def test_by_default_the_first_recommendation_is_compared_with_the_second(app: Open) -> None:
+    assert "Why “Opal reward: key ring” and not “Gold reward: wall clock”?" in shown(app("why", **RECALL))
+    alone = app("why", contrast="nothing", **RECALL)
+    assert "Why does “Opal reward: key ring” get its score?" in shown(alone)
+    assert bars(alone)[0][-1] == "score"
+
+
+def test_the_true_cause_is_named_and_placed_where_it_is_known(app: Open) -> None:
+    assert "(recall, because of event 1). Of 28 events, the explanation puts event 1 at place 1." in shown(
+        app("why", **RECALL)
+    )
+    assert "simulated" not in shown(app("why", target="i001", **RECALL))
+
+
+def test_turning_the_comparison_round_turns_the_signs(app: Open) -> None:
+    one = bars(app("why", target="i001", contrast="i002", all="true", **RECALL))
+    other = bars(app("why", target="i002", contrast="i001", all="true", **RECALL))
+    lengths = dict(zip(one[0], one[2], strict=True))
+    turned = dict(zip(other[0], other[2], strict=True))
+    assert len(lengths) == 30
+    for name, value in lengths.items():
+        assert turned[name] == pytest.approx(-value, abs=1e-4)
+
+
+def test_another_method_keeps_the_question(app: Open) -> None:
+    at = app("why", **RECALL)
+    at.session_state["method"] = "Removal"
+    at.run()
+    assert not at.exception
+    assert "Why “Opal reward: key ring” and not “Gold reward: wall clock”?" in shown(at)
+    assert ":violet-badge[intervention]" in shown(at)
+    assert "exact" not in shown(at)
+
+
+@pytest.mark.parametrize(
+    ("run", "says"), [("mixed/markov", "reads the last event alone"), ("mixed/popularity", "reads no history")]
+)
+def test_a_counting_baseline_is_explained_by_its_counts(app: Open, run: str, says: str) -> None:
+    at = app("why", run=run, **RECALL)
+    assert not at.exception
+    assert says in shown(at)
+    assert ":green-badge[exact]" in "".join(one.value for one in at.markdown)
+
+
+def test_a_method_that_a_backbone_cannot_have_is_refused_with_its_reason(app: Open) -> None:
+    at = app("why", method="Counts", **RECALL)
+    assert "Counts cannot explain this run: RecBLR learns its weights and looks up no counts" in told(at)
+    assert "exact with gates held" in shown(at)
+    at = app("why", run="mixed/markov", method="Held gates", **RECALL)
+    assert "it has neither gates nor gradients" in told(at)
+
+
+def test_the_list_of_removals_is_what_the_model_says_without_each_event(app: Open, sample_log: InteractionLog) -> None:
+    at = app("why", **RECALL)
+    listed = at.dataframe[0].value
+    model = recblr.load("mixed/recblr")
+    ids, times = history(sample_log, "u0012", 28)
+    target = model.recommend(ids, k=1, times=times, mask_seen=False).rows[0].item
+    row = sample_log.catalog.index[target]
+    for event, rank, score in listed[["event", "rank without it", "score without it"]].to_numpy()[:3]:
+        gone = int(event) - 1
+        scores = model.scores(ids[:gone] + ids[gone + 1 :], times[:gone] + times[gone + 1 :])
+        assert score == pytest.approx(float(scores[row]), abs=1e-3)
+        assert rank == 1 + (scores[1:] > scores[row]).sum()
+    assert listed["rank without it"].is_monotonic_decreasing
+
+
+def test_an_event_of_the_address_is_marked_and_told(app: Open) -> None:
+    at = app("why", event="1", **RECALL)
+    assert "Event 1, “Opal pass”: +" in shown(at)
+    at = app("why", event="1", evidence="Without each event", **RECALL)
+    assert "Event 1, “Opal pass”: rank 191 without it." in shown(at)
+
+
+def test_an_unknown_item_in_the_address_is_told_and_replaced_by_the_default(app: Open) -> None:
+    at = app("why", target="no such item", contrast="nor this", **RECALL)
+    assert not at.exception
+    assert not at.error
+    assert "“no such item” is not in the catalogue of this run" in told(at)
+    assert "“nor this” is not in the catalogue of this run" in told(at)
+    assert "Why “Opal reward: key ring” and not" in shown(at)
+
+
+def test_an_item_compared_with_itself_is_refused(app: Open) -> None:
+    at = app("why", target="i001", contrast="i001", **RECALL)
+    assert not at.exception
+    assert "is compared with itself" in told(at)
+
+
+def test_an_item_already_in_the_history_is_explained_or_refused_as_the_ranking_has_it(
+    app: Open, sample_log: InteractionLog
+) -> None:
+    item = history(sample_log, "u0012", 28)[0][4]
+    at = app("why", target=item, **RECALL)
+    assert "is already in the history" in shown(at)
+    at = app("why", target=item, unseen="true", **RECALL)
+    assert not at.exception
+    assert "is already in the history (event 5), and items seen before are left out" in told(at)
+
+
+@pytest.mark.parametrize("evidence", ["Over time", "Without each event"])
+def test_a_history_of_one_is_explained_and_its_removal_refused(app: Open, evidence: str) -> None:
+    at = app("why", history="i001", evidence=evidence)
+    assert not at.exception
+    assert not at.error
+    assert "The history has one event" in shown(at)
+    at = app("why", history="i001", method="Removal")
+    assert not at.exception
+    assert "without it a model says nothing" in told(at)
+
+
+def test_a_run_without_its_log_is_explained_for_a_typed_history(app: Open) -> None:
+    at = app("why", run="elsewhere/recblr", history=",".join("abc" * 10))
+    assert not at.exception
+    assert not told(at)
+    assert "of 12 hold" in shown(at)
+
+
+@pytest.mark.parametrize(("evidence", "box"), [("Over time", "profile"), ("Without each event", "removals")])
+def test_the_python_under_each_figure_makes_that_figure(app: Open, evidence: str, box: str) -> None:
+    at = app("why", target="i001", contrast="i002", evidence=evidence, **RECALL)
+    at.session_state["waterfall_numbers"] = at.session_state[f"{box}_numbers"] = True
+    at.run()
+    assert len(at.code) == 2
+    for code in at.code:
+        names: dict[str, Any] = {}
+        exec(code.value, names)
+        assert names["view"].question in shown(at)
+        assert names["view"].answer in shown(at)
+
+
+def test_what_the_page_says_is_what_the_library_says(app: Open, sample_log: InteractionLog) -> None:
+    at = app("why", target="i001", contrast="i002", all="true", **RECALL)
+    found = explain(
+        recblr.load("mixed/recblr"), *history(sample_log, "u0012", 28), target="i001", contrast="i002", mask_seen=False
+    )
+    names, _, lengths = bars(at)
+    drawn = {int(name.split(" ")[0]): size for name, size in zip(names[:28], lengths[:28], strict=True)}
+    np.testing.assert_allclose([drawn[event] for event in range(1, 29)], found.values, atol=1e-6)

@@ -1,0 +1,136 @@
+"""Figures of explanations: what they show adds up, and says what kind of statement it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recblr.data.log import Catalog
+from recblr.explain import Attribution
+from recblr.explain.outcomes import Outcomes
+from recblr.figures import explained_events, movement, profile, removals, waterfall
+from recblr.figures.waterfall import label
+
+CATALOG = Catalog(
+    ids=np.array([""] + [f"i{n}" for n in range(1, 31)]), titles=np.array([""] + [f"Title {n}" for n in range(1, 31)])
+)
+
+
+def made(values: list[float], *, remainder: float = 0.5, contrast: int | None = 7, **fields: object) -> Attribution:
+    given = {"method": "held_gates", "exactness": "exact with gates held", "error": 1e-6, **fields}
+    return Attribution(
+        values=np.array(values),
+        items=1 + np.arange(len(values)) % 30,
+        target=5,
+        contrast=contrast,
+        logit=sum(values) + remainder,
+        remainder=remainder,
+        **given,
+    )
+
+
+def ends(bars: dict) -> tuple[np.ndarray, np.ndarray]:
+    starts = np.asarray(bars["base"], dtype=float)
+    return starts, starts + np.asarray(bars["x"], dtype=float)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 40])
+def test_every_bar_starts_where_the_one_before_ended_and_the_last_is_the_sum(count: int) -> None:
+    attribution = made(np.random.default_rng(0).normal(size=count).tolist())
+    view = waterfall(attribution, explained_events(attribution, CATALOG), CATALOG)
+    starts, stops = ends(view.figure.data[0])
+    np.testing.assert_allclose(starts[1:-1], stops[:-2])
+    assert starts[0] == starts[-1] == 0
+    assert stops[-1] == pytest.approx(attribution.logit)
+    assert stops[-2] == pytest.approx(stops[-1])
+    assert len(starts) == min(count, 8) + (count > 8) + 2
+
+
+def test_the_largest_parts_have_bars_of_their_own_those_for_the_item_first() -> None:
+    attribution = made([0.1, -2.0, 3.0, 0.2, 1.0])
+    view = waterfall(attribution, explained_events(attribution, CATALOG, first=11), CATALOG, most=3)
+    assert [name.partition(" ")[0] for name in view.figure.data[0]["y"][:4]] == ["13", "15", "12", "2"]
+    assert "Most speaks for it event 13 (“Title 3”), +3." in view.answer
+    assert "Most speaks against it event 12 (“Title 2”), −2." in view.answer
+
+
+def test_the_question_names_both_items_or_the_score() -> None:
+    against, alone = made([1.0]), made([1.0], contrast=None)
+    events = explained_events(against, CATALOG)
+    assert waterfall(against, events, CATALOG).question == "Why “Title 5” and not “Title 7”?"
+    assert waterfall(alone, events, CATALOG).question == "Why does “Title 5” get its score?"
+    assert "trails “Title 7” by 2 logits" in waterfall(made([-2.5]), events, CATALOG).answer
+
+
+def test_the_label_never_says_exact_without_an_error() -> None:
+    assert "error of 1.0e-06 logits" in label(made([1.0]))
+    assert "exact" not in label(made([1.0], exactness="estimate", error=0.01))
+    assert "need not add up" in label(made([1.0], exactness="intervention", error=0.0))
+
+
+def test_no_share_and_no_colour_of_support_is_shown_where_an_estimate_is_too_far_off() -> None:
+    sound = made([1.0, 2.0], exactness="estimate", error=0.01)
+    broken = made([1.0, 2.0], exactness="estimate", error=2.0)
+    events = explained_events(sound, CATALOG)
+    assert "share" in waterfall(sound, events, CATALOG).table
+    assert "share" not in waterfall(broken, events, CATALOG).table
+    assert "so none are shown" in label(broken)
+    assert set(profile(broken, events, CATALOG).figure.data[0]["marker"]["color"]) == {"#8a8f98"}
+
+
+def test_the_profile_says_in_how_few_events_most_lies() -> None:
+    attribution = made([9.0, 0.1, 0.1, 0.1, 0.1])
+    view = profile(attribution, explained_events(attribution, CATALOG), CATALOG, chosen=2)
+    assert view.answer.startswith("1 event of 5 holds 80 %")
+    assert "event 1, 4 events before the last" in view.answer
+    assert view.figure.layout.shapes[0]["x0"] == 2
+    assert profile(made([0.0]), explained_events(made([0.0]), CATALOG), CATALOG).answer == "No event adds anything."
+
+
+def found(ranks: list[float], tops: list[list[int]] | None = None) -> Outcomes:
+    rows = len(ranks)
+    top = np.array(tops if tops is not None else [[5, 7]] * rows)
+    scores = np.linspace(2, 1, top.shape[1])
+    return Outcomes(
+        rank=np.array(ranks), score=10 - np.array(ranks), lead=5 - np.array(ranks), top=top,
+        top_scores=np.tile(scores, (rows, 1)),
+    )  # fmt: skip
+
+
+def test_removals_name_the_event_that_holds_the_item_up_and_list_it_first() -> None:
+    attribution = made([1.0, 2.0, 3.0])
+    events = explained_events(attribution, CATALOG, first=4)
+    view = removals(found([1, 9, 2]), found([1]), events, "Title 5")
+    assert "Without event 5 (“Title 2”) it would fall to 9; 2 events of 3 hold it up." in view.answer
+    assert view.table["event"].tolist() == [5, 6, 4]
+    assert view.table["rank without it"].tolist() == [9, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "says"), [([1, 1, 1], "No single event moves it"), ([3, 2, 3], "without event 2 it would rise to 2")]
+)
+def test_removals_say_so_where_nothing_holds_the_item_up(ranks: list[float], says: str) -> None:
+    events = explained_events(made([1.0, 2.0, 3.0]), CATALOG)
+    assert says in removals(found(ranks), found([ranks[0]]), events, "Title 5").answer
+
+
+def test_a_history_of_one_has_no_picture_of_removals() -> None:
+    view = removals(found([1, 1]), found([1]), explained_events(made([1.0]), CATALOG), "T")
+    assert view.figure is None
+    assert "one event" in view.answer
+
+
+def test_movement_joins_equal_items_and_names_what_comes_in() -> None:
+    view = movement(found([1], [[5, 7, 9]]), found([2], [[8, 5, 7]]), 5, CATALOG)
+    lines = [tuple(one["y"]) for one in view.figure.data if one["mode"] == "lines"]
+    assert lines == [(1, 2), (2, 3)]
+    assert "“Title 5” falls from rank 1 to 2" in view.answer
+    assert "1 item of 3 come in, first “Title 8”" in view.answer
+    assert view.table["item"].tolist() == ["i8", "i5", "i7", "i9"]
+    assert view.table["rank after"].isna().tolist() == [False, False, False, True]
+
+
+def test_movement_of_equal_lists_says_that_they_are_equal() -> None:
+    view = movement(found([1]), found([1]), 5, CATALOG)
+    assert "stays at rank 1" in view.answer
+    assert "the same 2 items, in the same order" in view.answer
