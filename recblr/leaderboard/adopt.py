@@ -116,8 +116,9 @@ def _differences(cell: Cell, config: Mapping[str, Any]) -> list[str]:
     if config["data"].get("n_events") != track.n_events:
         found.append(f"its log has {config['data'].get('n_events')} events, the table's {track.n_events}")
     cls, given = REGISTRY[cell.backbone], model_config(cell, config["model"].get("n_items", 1))
-    if cls.learns:
-        found += _other("train", config["train"], dataclasses.asdict(train_config(cell)))
+    if not cls.learns:  # counting adds to its settings what it counted
+        return found + _other("model", config["model"], {"max_len": given.max_len})
+    found += _other("train", config["train"], dataclasses.asdict(train_config(cell)))
     if _other("model", config["model"], dataclasses.asdict(given)):  # or settings that the model fills in itself
         found += _other("model", config["model"], dataclasses.asdict(cls(given).config))
     return found

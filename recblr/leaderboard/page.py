@@ -29,11 +29,11 @@ on ML-100K alone.
 
 **The columns.** HR@10 and NDCG@10 are on test, the whole catalogue ranked, means over the seeds; the interval is a
 bootstrap over users. *s an epoch* leaves the validations out and holds for the machine named below the table. *ms* is
-one recommendation for one user, from item ids to the scores of all items, batch 1, one CPU thread, after the longest
-history that the model reads: the whole history read anew, and one event more from the state kept before it (– where a
-preset cannot stream). *bytes of a user* is what must be kept to answer after the next event: a state of fixed size, a
-cache that grows with the history, or the history itself at 16 bytes an event. † marks times measured while the machine
-did other work: they are indicative.
+one recommendation for one user, from item ids to the scores of all items, batch 1, in processor time of one thread,
+median of 50, after the longest history that the model reads: the whole history read anew, and one event more from the
+state kept before it (– where a preset cannot stream). *bytes of a user* is what must be kept to answer after the next
+event: a state of fixed size, a cache that grows with the history, or the history itself at 16 bytes an event. † marks
+times measured while the machine did other work: they are indicative.
 """
 
 

@@ -45,7 +45,10 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asking:
-    """What one recommendation for one user costs: hidden state and scores of all items, batch 1, one thread."""
+    """What one recommendation for one user costs: hidden state and scores of all items, batch 1, one thread.
+
+    Milliseconds of processor time.
+    """
 
     length: int
     """Events of the history."""

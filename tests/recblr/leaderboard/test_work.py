@@ -129,10 +129,10 @@ def test_a_cell_that_another_call_trains_is_left_to_it(call: Work, runs: Path) -
 
 
 def test_a_finished_folder_is_adopted_without_training_and_only_once(call: Work, runs: Path, table: Path) -> None:
-    call(MINGRU, POPULARITY)
+    call(MINGRU, POPULARITY, MARKOV)
     rows = read_rows(table)
     found = finished_runs([runs])
-    assert found == {cell: cell.folder(runs) for cell in (MINGRU, POPULARITY)}
+    assert found == {cell: cell.folder(runs) for cell in (MINGRU, POPULARITY, MARKOV)}
     assert list(new_rows(rows, found)) == []
     adopted = {row.cell: row for row in new_rows({}, found, machine="a mill", beside_other_work=True)}
     assert adopted[MINGRU].metrics == rows[MINGRU].metrics
