@@ -109,6 +109,19 @@ def compare_code(choice: Choice, models: Mapping[str, str], step: int, k: int, h
     )
 
 
+def results_code(table: str) -> str:
+    """Python that draws the recorded results of a table again, as `view`."""
+    return "\n".join(
+        [
+            "from recblr import figures",
+            "from recblr.leaderboard.entries import recorded",
+            "",
+            f"view = figures.golden_triangle(recorded()[{table!r}])",
+            "view.figure",
+        ]
+    )
+
+
 def explain_code(choice: Choice, asked: Asked, method: str, call: str, *, first: int = 1) -> str:
     """Python that makes a figure of an explanation again; `call` is a function of recblr.figures with its arguments."""
     history, asks = _asked(asked)

@@ -125,8 +125,9 @@ def _reach(values: NDArray[np.float64], events: Events) -> str:
     oldest = int(few.min())
     back = len(values) - 1 - oldest
     where = "the last event" if back == 0 else f"event {events.first + oldest}, {plural(back, 'event')} before the last"
+    hold = "holds" if len(few) == 1 else "hold"
     return (
-        f"{plural(len(few), 'event')} of {len(values)} {'holds' if len(few) == 1 else 'hold'} {HELD:.0%} of all that is added, for or against; "
+        f"{plural(len(few), 'event')} of {len(values)} {hold} {HELD:.0%} of all that is added, for or against; "
         f"the oldest of them is {where}.".replace("%", " %", 1)
     )
 
