@@ -62,7 +62,7 @@ class LayerTrace:
     received: Array | None = None
     """[B, H, T, P] what the operator gave out at each step: `mix` times `offered`, and `skipped` where there is any."""
     skipped: Array | None = None
-    """[B, H, T, P] what passes the operator by, from a step to itself."""
+    """[B, H, T, P] what passes the operator by, from a step to itself, or comes through learnt tokens."""
     score_content: Array | None = None
     """[B, H, T, T] part of the attention score, before its nonlinearity, that comes from the items; 0 for later
     events. Where a mixer adds position and time, the three parts sum to the score."""

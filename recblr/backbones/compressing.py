@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from recblr.backbones.base import Batch, SequentialBackbone, State
 from recblr.layers.recorder import Record
@@ -24,6 +24,8 @@ _SLOT_AXES = {
     "score_position": (2, 3),
     "score_time": (2, 3),
     "value_norm": (2,),
+    "offered": (2,),
+    "received": (2,),
     "read": (1,),
     "out": (1,),
 }
@@ -37,6 +39,9 @@ class SlotReader(Protocol):
     mixer_name: str
 
     def embed(self, items: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]: ...
+
+    def as_classes(self, vectors: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
+        """Vectors as rows of the output embedding."""
 
     def held_slots(self, batch_size: int) -> State:
         """The state before the first slot; each of its tensors is [B, slots held, ...]."""
@@ -58,12 +63,12 @@ class SlotReader(Protocol):
 class TokenReader:
     """Over attention: the tokens of a segment are all that later events see of it."""
 
-    def __init__(self, inner: SlotReader, segments: Segments, first_token: int) -> None:
-        """`first_token`: id under which `inner` embeds the first token; the others follow."""
-        self.inner, self.segments, self.first_token = inner, segments, first_token
+    def __init__(self, inner: SlotReader, segments: Segments, tokens: nn.Embedding) -> None:
+        self.inner, self.segments, self.tokens = inner, segments, tokens
 
     def _tokens(self, which: Int[Tensor, " k"], rows: int) -> Float[Tensor, "B k d"]:
-        return self.inner.embed((self.first_token + which).expand(rows, -1))
+        vectors: Tensor = self.tokens(which)
+        return vectors.expand(rows, -1, -1)
 
     def read(
         self, embeddings: Float[Tensor, "B T d"], times: Int[Tensor, "B T"], records: list[Record] | None = None
@@ -157,6 +162,8 @@ class TokenReader:
             mix = record["mix"]
             parts["token_mix"] = mix[:, :, ~tokens][..., tokens]
             parts["token_read"] = mix[:, :, tokens][..., ~tokens]
+            if "offered" in record:
+                parts["skipped"] = parts["token_mix"] @ record["offered"][:, :, tokens]  # all that is not from `mix`
             parts["token_after"] = (self.segments.event(slots[tokens]) + 1).expand(len(mix), -1)
         return parts
 
@@ -167,8 +174,8 @@ class StateReader:
     The tokens of a segment are run from the state at its end, on a copy: no event ever sees them.
     """
 
-    def __init__(self, inner: SequentialBackbone, segments: Segments, first_token: int) -> None:
-        self.inner, self.segments, self.first_token = inner, segments, first_token
+    def __init__(self, inner: SequentialBackbone, segments: Segments, tokens: nn.Embedding | None) -> None:
+        self.inner, self.segments, self.tokens = inner, segments, tokens
 
     def encode(
         self, embeddings: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], times: Int[Tensor, "B T"]
@@ -181,10 +188,11 @@ class StateReader:
         """Hidden states at tokens run after each complete segment."""
         layout, (rows, n) = self.segments, times.shape
         outs = [embeddings.new_zeros(rows, 0, layout.tokens, embeddings.shape[2])]
-        for segment in range(layout.closed(n) if layout.tokens else 0):
-            upto = (segment + 1) * layout.events
-            ids = self.first_token + segment * layout.tokens + torch.arange(layout.tokens, device=times.device)
-            x = torch.cat([embeddings[:, :upto], self.inner.embed(ids.expand(rows, -1))], dim=1)
+        table = embeddings[0, :0] if self.tokens is None else self.tokens.weight  # [J k, d]
+        for segment in range(min(layout.closed(n), len(table))):
+            upto, first = (segment + 1) * layout.events, segment * layout.tokens
+            tokens = table[first : first + layout.tokens].expand(rows, -1, -1)
+            x = torch.cat([embeddings[:, :upto], tokens], dim=1)
             seen = torch.cat([mask[:, :upto], mask[:, upto - 1 : upto].expand(-1, layout.tokens)], dim=1)
             when = torch.cat([times[:, :upto], times[:, upto - 1 : upto].expand(-1, layout.tokens)], dim=1)
             outs.append(self.inner.encode(x, seen, when)[:, upto:].unsqueeze(1))

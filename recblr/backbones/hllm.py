@@ -153,7 +153,11 @@ class HLLM(SequentialBackbone):
 
     def output_embedding(self) -> tuple[Float[Tensor, "V d"], None]:
         """Items at length exp(s)."""
-        return normalize(self.item_table(), dim=-1, eps=_EPS) * self._scale(), None
+        return self.as_classes(self.item_table()), None
+
+    def as_classes(self, vectors: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
+        """Vectors as rows of the output embedding."""
+        return normalize(vectors, dim=-1, eps=_EPS) * self._scale()
 
     def scores(self, hidden: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch V"]:
         logits = hidden @ self.output_embedding()[0].T
@@ -214,7 +218,10 @@ class HLLM(SequentialBackbone):
         notes = ["Attention carries no state of fixed size: every step reads the keys and values of the whole history."]
         if not self.config.texts:
             notes.append("This model has read no catalogue: the numbers of items stand in for their texts.")
-        elif twins := self.items.twins():
+            return tuple(notes)
+        if cut := self.items.cut():
+            notes.append(f"Texts that may go on, but end after {self.config.text_tokens} tokens: {cut} of them.")
+        if twins := self.items.twins():
             notes.append(f"Items whose texts are the same to the model get one vector, and tie: {twins} of them.")
         return tuple(notes)
 

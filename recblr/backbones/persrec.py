@@ -7,8 +7,8 @@ arXiv 2601.03479, and its public code. The tokens are the same vectors for all u
 values in each layer after they have read a segment. Those are all that is kept of it: `compress` makes them, `read_on`
 and `step` go on from them, for any number of segments, and give what `encode` gives in one pass under the mask.
 
-Over attention (HSTU, SASRec) tokens stand in the sequence as further rows of the item table, with positions of their
-own, and take the time of the last event of their segment. Over a recurrent backbone nothing need be compressed: its
+Over attention (HSTU, HLLM, SASRec) tokens stand in the sequence as vectors of items would, with positions of their own,
+and take the time of the last event of their segment. Over a recurrent backbone nothing need be compressed: its
 state is carried on as it is, and tokens, if any, only read it out (`readout`).
 
 At the end of a segment. With `boundary` "token", as published, the last event of a segment is trained towards the first
@@ -16,8 +16,9 @@ token that follows, whose vector is a class beside the items at that place alone
 so the first event of the next segment is a target of nobody. With "next", the last event names the first event of the
 next segment, and so does the last token.
 
-Presets: ``reference`` follows the published code over its own copy of HSTU (`PlainHSTU`), one segment of four fifths of
-max_len. ``fixed`` (over this project's HSTU), ``sasrec`` and ``recblr`` take four segments of a fifth and "next".
+Presets: ``reference`` follows the published code over its own copy of HSTU (`PlainHSTU`), with "token". ``fixed`` (over
+this project's HSTU), ``hllm``, ``sasrec`` and ``recblr`` take "next". All compress four segments of a fifth of max_len;
+the published scripts set one, of 1,024 events out of 1,280 or of 400 out of 500.
 Differs from the source: windows there are padded on the left, so that segments count back from the newest event; here
 they count from the oldest event read, which is the same for a history of max_len and lets a history grow event by
 event. A history shorter than a segment is read as it is, without tokens. In the cached pass the published attention is
@@ -32,11 +33,12 @@ from typing import Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from recblr.backbones.base import Answers, BackboneConfig, Batch, SequentialBackbone, State, make_config
 from recblr.backbones.compressing import SlotReader, StateReader, TokenReader
 from recblr.backbones.gru4rec import GRU4Rec
+from recblr.backbones.hllm import HLLM
 from recblr.backbones.hstu import HSTU, PlainHSTU
 from recblr.backbones.lrurec import LRURec
 from recblr.backbones.mamba4rec import Mamba4Rec
@@ -46,12 +48,13 @@ from recblr.backbones.sasrec import SASRec
 from recblr.backbones.ssd4rec import SSD4Rec
 from recblr.backbones.tbdlru import TBDLRU
 from recblr.backbones.tim4rec import TiM4Rec
+from recblr.data.log import Catalog
 from recblr.errors import ConfigError, HistoryError
 from recblr.layers.recorder import Record, layer_trace
 from recblr.layers.segments import Segments
 from recblr.trace import Trace
 
-ATTENTION: Mapping[str, type[SequentialBackbone]] = {cls.name: cls for cls in (HSTU, PlainHSTU, SASRec)}
+ATTENTION: Mapping[str, type[SequentialBackbone]] = {cls.name: cls for cls in (HSTU, PlainHSTU, HLLM, SASRec)}
 """Each is a `SlotReader`."""
 RECURRENT: Mapping[str, type[SequentialBackbone]] = {
     cls.name: cls for cls in (RecBLR, TBDLRU, LRURec, Mamba4Rec, SSD4Rec, TiM4Rec, MinGRU, GRU4Rec)
@@ -64,7 +67,7 @@ class PerSRecConfig(BackboneConfig):
     """PerSRec's settings; defaults are the preset "fixed"."""
 
     inner: str = "hstu"
-    """Backbone that is wrapped: hstu, hstu-plain (as PerSRec's code copies it), sasrec, or a recurrent one."""
+    """Backbone that is wrapped: hstu, hstu-plain (as PerSRec's code copies it), hllm, sasrec, or a recurrent one."""
     inner_config: dict[str, int | float | str | bool] = field(default_factory=dict)
     """Settings of that backbone besides the shared ones, such as heads; the others are those of its first preset."""
     tokens: int = 4
@@ -104,13 +107,12 @@ class PerSRecConfig(BackboneConfig):
         return Segments(events=events, tokens=self.tokens, count=count)
 
     def inner_settings(self) -> BackboneConfig:
-        """Of the wrapped backbone, whose items are the catalogue and then the tokens. ConfigError names the setting."""
+        """Of the wrapped backbone, whose positions include those of the tokens. ConfigError names the setting."""
         for key in self.inner_config:
             if key in _SHARED:
                 raise ConfigError(f"inner_config sets {key}: it is a setting of persrec itself")
         cls, layout = {**ATTENTION, **RECURRENT}[self.inner], self.layout
         shared = {name: getattr(self, name) for name in _SHARED}
-        shared["n_items"] = self.n_items + layout.count * layout.tokens
         if self.inner in ATTENTION:
             shared["max_len"] = layout.n_slots(self.max_len)
         return make_config(cls, **{**shared, **self.inner_config})
@@ -126,10 +128,11 @@ class PerSRec(SequentialBackbone):
     paper = "Zhang et al. 2026, arXiv 2601.03479"
     uses_time = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "fixed": {"inner": "hstu", "segments": 4, "boundary": "next"},
-        "reference": {"inner": "hstu-plain", "segments": 1, "boundary": "token"},
-        "sasrec": {"inner": "sasrec", "segments": 4, "boundary": "next"},
-        "recblr": {"inner": "recblr", "segments": 4, "boundary": "next", "tokens": 0},
+        "fixed": {"inner": "hstu", "boundary": "next"},
+        "reference": {"inner": "hstu-plain", "boundary": "token"},
+        "hllm": {"inner": "hllm", "boundary": "next"},
+        "sasrec": {"inner": "sasrec", "boundary": "next"},
+        "recblr": {"inner": "recblr", "boundary": "next", "tokens": 0},
     }
     inner: SequentialBackbone
 
@@ -144,12 +147,27 @@ class PerSRec(SequentialBackbone):
                 f" leave inner_config to the preset {next(iter(cls.presets))}"
             )
         self.pad_class: bool = getattr(self.inner, "pad_class", False)
-        first = config.n_items + 1
+        self.keeps_texts = self.inner.keeps_texts
+        self._take_filled_in()
         self.reader: TokenReader | StateReader
-        if config.inner in ATTENTION:
-            self.reader = TokenReader(cast(SlotReader, self.inner), self.layout, first)
+        self.tokens = nn.Embedding(self.layout.count * config.tokens, config.d) if config.tokens else None
+        if self.tokens is not None and config.inner != HLLM.name:  # there as large as the vectors of items
+            nn.init.trunc_normal_(self.tokens.weight, std=0.02, a=-0.04, b=0.04)
+        if self.tokens is not None and config.inner in ATTENTION:
+            self.reader = TokenReader(cast(SlotReader, self.inner), self.layout, self.tokens)
         else:
-            self.reader = StateReader(self.inner, self.layout, first)
+            self.reader = StateReader(self.inner, self.layout, self.tokens)
+
+    def _take_filled_in(self) -> None:
+        """Keep in the configuration what the wrapped backbone has filled into its own."""
+        asked, found = self.config.inner_settings(), self.inner.config
+        filled = {one.name: getattr(found, one.name) for one in fields(found) if one.name not in _SHARED}
+        changed = {name: value for name, value in filled.items() if value != getattr(asked, name)}
+        self.config = replace(self.config, inner_config={**self.config.inner_config, **changed})
+
+    def read_catalog(self, catalog: Catalog) -> None:
+        self.inner.read_catalog(catalog)
+        self._take_filled_in()
 
     def embed(self, items: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
         return self.inner.embed(items)
@@ -161,12 +179,15 @@ class PerSRec(SequentialBackbone):
         return self.reader.encode(embeddings, mask, times)
 
     def scores(self, hidden: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch V"]:
-        return self.inner.scores(hidden)[..., : self.config.n_items + 1]
+        return self.inner.scores(hidden)
 
     def output_embedding(self) -> tuple[Float[Tensor, "V d"], Float[Tensor, " V"] | None]:
-        weight, bias = self.inner.output_embedding()
-        items = self.config.n_items + 1
-        return weight[:items], None if bias is None else bias[:items]
+        return self.inner.output_embedding()
+
+    def own_loss(
+        self, hidden: Float[Tensor, "N d"], targets: Int[Tensor, " N"], weights: Float[Tensor, " N"]
+    ) -> Float[Tensor, ""] | None:
+        return self.inner.own_loss(hidden, targets, weights)
 
     def answers(self, batch: Batch, wanted: Bool[Tensor, "B T"]) -> Answers:
         """At the end of a segment: the last event and the last token, or what `boundary` "token" says."""
@@ -189,9 +210,9 @@ class PerSRec(SequentialBackbone):
 
     def _towards_tokens(self, hidden: Float[Tensor, "B J d"], wanted: Bool[Tensor, "B J"]) -> Float[Tensor, " N"]:
         """Cross-entropy of each segment's last event with its first token as the class; the other classes are items."""
-        weight, bias = self.inner.output_embedding()
-        first = self.config.n_items + 1 + self.config.tokens * torch.arange(hidden.shape[1], device=hidden.device)
-        aim = (hidden * weight[first]).sum(-1) + (0 if bias is None else bias[first])  # [B, J]
+        assert isinstance(self.reader, TokenReader)
+        first = self.reader.tokens.weight[:: self.config.tokens][: hidden.shape[1]]  # [J, d]
+        aim = (hidden * self.reader.inner.as_classes(first)).sum(-1)  # [B, J]
         both = torch.cat([self.scores(hidden), aim.unsqueeze(-1)], dim=-1)
         losses: Tensor = (both.logsumexp(-1) - aim)[wanted]
         return losses

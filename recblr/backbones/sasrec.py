@@ -104,6 +104,10 @@ class SASRec(StackedBackbone):
     def notes(self) -> tuple[str, ...]:
         return ("Attention carries no state of fixed size: every step reads the whole history again.",)
 
+    def as_classes(self, vectors: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
+        """Vectors as rows of the output embedding."""
+        return vectors
+
     def held_slots(self, batch_size: int) -> State:
         """What `read_slots` starts from: each tensor is [B, slots held, ...]."""
         states = (layer.mixer.initial_state(batch_size) for layer in self._stack())

@@ -123,20 +123,19 @@ class Trainer:
             answers = self.model.answers(batch.inputs, batch.targets > 0)  # hidden [B, S, d] for steps [S]
         targets, weights = batch.targets[:, answers.step], batch.weights[:, answers.step]
         wanted = targets > 0
-        own = self.model.own_loss(answers.hidden[wanted], targets[wanted], weights[wanted])
-        if own is not None:
-            return own
-        weight, bias = self.model.output_embedding()
-        loss = cross_entropy(
-            answers.hidden[wanted],
-            weight,
-            bias,
-            targets[wanted],
-            weights=weights[wanted],
-            banned=self._seen(batch, wanted, answers.step) if self.masks_seen else None,
-            pad_class=getattr(self.model, "pad_class", False),
-            label_smoothing=self.config.label_smoothing,
-        )
+        loss = self.model.own_loss(answers.hidden[wanted], targets[wanted], weights[wanted])
+        if loss is None:
+            weight, bias = self.model.output_embedding()
+            loss = cross_entropy(
+                answers.hidden[wanted],
+                weight,
+                bias,
+                targets[wanted],
+                weights=weights[wanted],
+                banned=self._seen(batch, wanted, answers.step) if self.masks_seen else None,
+                pad_class=getattr(self.model, "pad_class", False),
+                label_smoothing=self.config.label_smoothing,
+            )
         if answers.further is None:
             return loss
         share = weights[wanted].sum()

@@ -31,9 +31,10 @@ PARAMETERS = {
     "hstu": 273_234,  # of the published 2 L - 1 position biases of a layer the L that are reached, and L positions
     "hllm": 216_641,  # of a tiny pair: an item has none, its vector is made from its text
     "tisasrec": 319_424,
-    "persrec": {  # the wrapped backbone's, and a row of items, of positions and of biases for each token
+    "persrec": {  # the wrapped backbone's, and for each of 16 tokens a vector, a position and its biases
         "fixed": 275_314,
-        "reference": 273_088,  # without the biases of 200 distances and 129 spans of time in each layer
+        "reference": 274_624,  # without the biases of 200 distances and 129 spans of time in each layer
+        "hllm": 217_665,  # positions are turned, not learnt
         "sasrec": 333_632,
         "recblr": 402_240,
     },

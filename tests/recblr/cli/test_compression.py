@@ -25,7 +25,7 @@ def test_a_run_is_trained_measured_traced_and_asked(cli, log_folder: Path, prese
     for layer in layers:
         assert (layer["token_mix"] is None) == (preset == "recblr")
         if layer["token_mix"] is not None:
-            after = [12, 12] if preset == "reference" else [3, 3, 6, 6, 9, 9, 12, 12]
+            after = [3, 3, 6, 6, 9, 9, 12, 12]
             assert layer["token_after"] == after
             assert len(layer["token_mix"][0]) == 14
             assert len(layer["token_read"][0]) == len(after)
