@@ -28,6 +28,8 @@ COMMANDS = {
     "evaluate": "rank the hidden events of a log with a run",
     "recommend": "the next items for a history",
     "trace": "what a run remembers of a history: half-lives and memory horizon",
+    "explain": "why a run recommends an item after a history",
+    "trust": "how far the explanations of a run can be trusted, method by method",
     "backbones": "list the backbones",
     "leaderboard": "train every backbone on every log into the table of results",
 }

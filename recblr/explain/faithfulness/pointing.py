@@ -59,7 +59,6 @@ class Pointing:
     def row(self) -> dict[str, Any]:
         """Means, for a table."""
         ms = float(np.median(self.milliseconds)) if len(self.milliseconds) else None
-        mean_ms = float(self.milliseconds.mean()) if len(self.milliseconds) else None
         hit = float(self.hit.mean())
         return {
             "cause": self.cause,
@@ -73,7 +72,7 @@ class Pointing:
             "mass on the cause": float(self.mass.mean()),
             "unreliable": float((~self.reliable).mean()),
             "ms": ms,
-            "hits per ms": hit / mean_ms if mean_ms else None,
+            "hits per ms": hit / ms if ms else None,
         }
 
 
