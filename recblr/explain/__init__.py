@@ -11,7 +11,11 @@ Public names (imported on first use, so that this package costs nothing before i
     Attribution     values [T], items, times, target, contrast, method, exactness, logit, remainder, error,
                     standard_error, notes, details; .shares(), .reliable, .order(), .rows(catalog), .as_dict(catalog).
                     Its constructor raises where values.sum() + remainder misses the logit by more than `error`.
-    METHODS         registry: name -> Method(name, title, exactness, needs, summary); needs no torch.
+    METHODS         registry: name -> Method(name, title, exactness, needs, summary); needs no torch. Options:
+                    held_gates, removal, gradient_input, counts none; unroll layer=-1; integrated_gradients baseline=
+                    "mean" | "popularity" (with counts=[V]) | "random", steps=32, draws=4, seed=0, progress=None;
+                    gradient_shap draws=64, seed, progress; shapley permutations=16, seed, progress; feature_ablation
+                    progress. progress(done, total) is called as rows are run.
     methods_of(b)   methods that a backbone (class or instance) can have; method_for(name, b) raises where it cannot.
     ask(...)        -> Question: the checked question that every method takes, `module.attribute(question, **options)`.
     Variant         an edited history with its parent: .remove, .swap, .move, .replace, .insert, .change_gap, .edits.
@@ -19,6 +23,7 @@ Public names (imported on first use, so that this package costs nothing before i
                     k, verified by running the model.
     recblr.explain.held_gates.attribute_many(questions): many histories of one model in one pass.
     recblr.explain.removal.scores_of(question, variants): logits of the catalogue after each variant, batched.
+    recblr.explain.unroll: unroll(layer_trace, step), effective_attention(layer_trace), without_each(layer_trace).
 
 What is wrong with a question is an ExplainError or a HistoryError, in words for the asker.
 """
