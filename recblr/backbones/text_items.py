@@ -122,6 +122,10 @@ class TextItems(nn.Module):
         _, counts = torch.unique(rows, dim=0, return_counts=True)
         return int(counts[counts > 1].sum())
 
+    def cut(self) -> int:
+        """Items whose text ends where reading does, so that some of it may be left out; 0 with a frozen item LLM."""
+        return int((self.tokens[1:, -1] > 0).sum()) if self.trained else 0
+
     def _prompted(self, texts: Sequence[str]) -> list[str]:
         return [f"{self.config.prompt} {text}".strip() for text in texts]
 

@@ -16,7 +16,7 @@ from recblr.data.log import InteractionLog
 from recblr.errors import ConfigError
 from recblr.evaluation import Evaluation, Truth, evaluate, protocol
 from recblr.training.config import TrainConfig
-from recblr.training.loop import ProgressCallback, Report, Trainer
+from recblr.training.loop import ProgressCallback, Report, Trainer, device_of
 
 __all__ = ["ProgressCallback", "Report", "TrainConfig", "Trainer", "build", "train"]
 
@@ -46,6 +46,8 @@ def train(
     """
     out = Path(out)
     model = build(name, model_config, config.seed)
+    if model.learns:
+        model.to(device_of(config.device))  # texts are read there too
     model.read_catalog(log.catalog)
     if model.keeps_texts and not save_titles:
         raise ConfigError(

@@ -117,6 +117,9 @@ def stated(model, items):
 @pytest.mark.parametrize("pooling", ["token", "mean"])
 @pytest.mark.parametrize("preset", HLLM.presets)
 def test_a_preset_equals_a_plain_statement_of_its_equations(preset, pooling):
+    """The public code (bytedance/HLLM at 2deed17, float32, its own Llama without flash attention, one text a call,
+    histories padded on the left as it does), run with the weights of the preset reference, gave item vectors to 2.0e-7,
+    hidden states to 1.5e-7 and scores to 4.8e-7; its NCE of 3.3609157 against the same drawn items, to 4.8e-7."""
     model, whole = made(preset, std=0.3, pooling=pooling, item_layers=2).double(), batch()
     with torch.no_grad():
         hidden = model(whole)
@@ -331,6 +334,9 @@ def test_a_trace_says_which_texts_stand_for_the_items():
     numbers, plain = made(read=False).trace(batch()), made().trace(batch())
     assert any("read no catalogue" in note for note in numbers.notes)
     assert not any("catalogue" in note or "tie" in note for note in plain.notes)
+    short = made(text_tokens=3)
+    full = sum(len(short.words(item)) == 3 for item in range(1, ITEMS + 1))
+    assert any(f"end after 3 tokens: {full} of them" in note for note in short.trace(batch()).notes)
     twins = made(read=False)
     twins.read_catalog(catalog([*TITLES[:-2], "Map", "Map"]))
     assert any("tie: 2 of them" in note for note in twins.trace(batch()).notes)
