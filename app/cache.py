@@ -32,7 +32,7 @@ from recblr.runs import SAMPLE_ROOT, RunInfo, list_runs, resolve_run
 from recblr.trace import Trace
 
 if TYPE_CHECKING:
-    from recblr.explain import Attribution, Question, Variant
+    from recblr.explain import Attribution, MinimalRemoval, Question, Variant
     from recblr.explain.outcomes import Outcomes
     from recblr.recommender import Recommendations, Recommender
 
@@ -341,6 +341,18 @@ def after(asked: Asked, variant: Variant, k: int = 10) -> Outcomes:
 
     events = (tuple(variant.items.tolist()), tuple(variant.times.tolist()))
     found: Outcomes = _answer(asked, ("after", asked.hide, k, events), ask)
+    return found
+
+
+def smallest_removal(asked: Asked, variant: Variant, k: int) -> MinimalRemoval:
+    """The fewest events of a variant whose removal pushes the target out of the top k."""
+
+    def ask(question: Question) -> Any:
+        search = import_module("recblr.explain.removal").minimal_removal
+        return search(question.about(variant.items, variant.times), k, mask_seen=asked.hide)
+
+    events = (tuple(variant.items.tolist()), tuple(variant.times.tolist()))
+    found: MinimalRemoval = _answer(asked, ("smallest removal", asked.hide, k, events), ask)
     return found
 
 

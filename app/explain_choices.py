@@ -7,17 +7,21 @@ event    number of the event that is looked at
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cache
 import choices
+import edits
 import streamlit as st
 from cache import Asked
 from choice import Choice
 from draw import selected
+from edits import Edit
 
-from recblr.errors import ExplainError
-from recblr.explain import METHODS, Method, methods_of
+from recblr.data.log import Catalog
+from recblr.errors import ExplainError, RecblrError
+from recblr.explain import METHODS, Method, Variant, methods_of
 
 NO_CONTRAST = "nothing"
 FIRST_METHODS = ("held_gates", "counts")
@@ -29,8 +33,8 @@ def question(choice: Choice, step: int, *, contrasted: bool = True) -> Asked:
 
     Raises ExplainError where the target cannot be recommended, or is its own contrast.
     """
-    boxes = st.columns([3, 2], gap="small", vertical_alignment="bottom")
-    with boxes[1]:
+    boxes = st.columns([3, 2], gap="small", vertical_alignment="bottom") if contrasted else [st.container()]
+    with boxes[-1]:
         hide = choices.hide_seen(choice)
     best = [row.item for row in cache.recommend(choice.run.name, choice.subject, step, 2, hide)]
     if not best:
@@ -99,6 +103,55 @@ def event_from_chart(chart: str) -> None:
     point: dict[str, Any] | None = selected(chart)
     if point is not None:
         choices.keep("event", str(round(point["x"])))
+
+
+def event_moved(component: str) -> None:
+    """Callback of the strip: the event under its cursor is the one that is looked at."""
+    step = (st.session_state[component].get("move") or {}).get("step")
+    if step is not None:
+        choices.keep("event", str(int(step)))
+
+
+def edits_choice(given: Variant, catalog: Catalog, about: str) -> list[Edit]:
+    """The edits that the reader made of `given`; those of another history, which `about` tells apart, are dropped."""
+    if st.session_state.get("_edits_about", about) != about:
+        set_edits([], 0)
+    st.session_state["_edits_about"] = about
+    refused: list[str] = []
+
+    def valid(text: str) -> bool:
+        try:
+            edits.variants(given, edits.read(text), catalog)
+        except RecblrError as error:
+            refused.append(str(error))
+        return not refused
+
+    text = choices.kept("edits", valid, "")
+    if refused:
+        st.warning(f"The edits in the address cannot be made here, so the history is as given. {refused[0]}")
+    return edits.read(text or "")
+
+
+def set_edits(made: Sequence[Edit], chosen: int) -> None:
+    """Callback: these edits, and this variant of them."""
+    choices.keep("edits", edits.write(made))
+    choices.keep("variant", str(chosen))
+
+
+def add_edit(given: Variant, catalog: Catalog, made: Sequence[Edit], edit: Edit) -> None:
+    """Callback: one more edit, or what is wrong with it."""
+    st.session_state.pop("_edit_refused", None)
+    try:
+        edits.variants(given, edits.read(edits.write([*made, edit])), catalog)
+    except RecblrError as error:
+        st.session_state["_edit_refused"] = str(error)
+        return
+    set_edits([*made, edit], len(made) + 1)
+
+
+def variant_choice(count: int) -> int:
+    """Number of the variant that is looked at, of `count`; by default the last."""
+    return int(choices.kept("variant", lambda text: text.isdigit() and int(text) < count, str(count - 1)) or 0)
 
 
 def address(asked: Asked) -> dict[str, str]:

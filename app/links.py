@@ -153,14 +153,34 @@ def outcome_code(choice: Choice, asked: Asked, edited: Sequence[str], call: str,
             "from recblr.explain.outcomes import outcomes",
             f"from recblr.figures import describe, {call.partition('(')[0]}",
             "",
+            "catalog = model.run.catalog",
             f"question = ask(model, {history}, {asks}, mask_seen=False)",
             "given = Variant(items=question.items, times=question.times)",
             f"now = outcomes(question, [given], k={k}, mask_seen={asked.hide})",
             f"then = outcomes(question, [{variants}], k={k}, mask_seen={asked.hide})",
-            "catalog = model.run.catalog",
             f"events = describe(given.items, given.times, catalog, has_times=question.has_times, first={first})",
             f"view = {call}",
             "view.figure",
+        ]
+    )
+
+
+def smallest_code(choice: Choice, asked: Asked, variant: str, k: int) -> str:
+    """Python that searches the smallest removal again, as `found`; `variant` is an expression that makes the history
+    from `given`."""
+    history, asks = _asked(asked)
+    return "\n".join(
+        [
+            *_open_code(choice),
+            "",
+            "from recblr.explain import Variant, ask, minimal_removal",
+            "",
+            "catalog = model.run.catalog",
+            f"question = ask(model, {history}, {asks}, mask_seen=False)",
+            "given = Variant(items=question.items, times=question.times)",
+            f"edited = {variant}",
+            f"found = minimal_removal(question.about(edited.items, edited.times), {k}, mask_seen={asked.hide})",
+            "print(found.positions, found.rank_before, found.rank_after)",
         ]
     )
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from recblr.data.log import Catalog
-from recblr.figures.view import ROLES, View, new_figure, number, plural
+from recblr.figures.view import MARGIN, ROLES, View, new_figure, number, plural
 
 if TYPE_CHECKING:
     from recblr.explain.outcomes import Outcomes  # which imports torch
 
 
 QUESTION = "What would be recommended instead?"
-_TITLE = 28
-_SIDE = 230
-"""Pixels on each side, for the titles."""
+_TITLE = 24
+_SIDE = 1.5
+"""Width left on each side for the titles, in distances between the lists."""
 
 
 def movement(before: Outcomes, after: Outcomes, target: int, catalog: Catalog, *, name: str = "after") -> View:
@@ -34,10 +34,10 @@ def movement(before: Outcomes, after: Outcomes, target: int, catalog: Catalog, *
         lines,
         height=60 + 27 * k,
         x_title="",
-        x={"range": [-0.05, 1.05], "visible": False},
+        x={"range": [-_SIDE, 1 + _SIDE], "visible": False},
         y={"range": [k + 0.6, 0.4], "visible": False},
         annotations=notes,
-        margin={"l": _SIDE, "r": _SIDE, "t": 30, "b": 8},
+        margin={"l": MARGIN, "r": MARGIN, "t": 30, "b": 8},
     )
     return View(
         question=QUESTION,
@@ -92,6 +92,7 @@ def _title(side: int, row: int, item: int, target: int, catalog: Catalog) -> dic
         "xanchor": "right" if side == 0 else "left",
         "xshift": -10 if side == 0 else 10,
         "showarrow": False,
+        "font": {"size": 11},
     }
 
 

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from tests_app import component, shown, told
 
 Open = Callable[..., AppTest]
-PAGES = ("start", "trace", "why", "compare")
+PAGES = ("start", "trace", "why", "what_if", "compare")
 NONSENSE = {
     "user": "nobody",
     "step": "9999",
@@ -54,7 +54,7 @@ def test_no_address_leads_out_of_the_allowed_folders(app: Open, run: str) -> Non
     assert at.selectbox(key="run").value == "mixed/recblr"
 
 
-@pytest.mark.parametrize("page", ["trace", "why", "compare"])
+@pytest.mark.parametrize("page", ["trace", "why", "what_if", "compare"])
 @pytest.mark.parametrize(
     ("run", "says"),
     [

@@ -1,0 +1,207 @@
+"""What if: how the recommendation changes when the history does."""
+
+from functools import partial
+
+import cache
+import choices
+import edits
+import explain_choices
+import links
+import streamlit as st
+from cache import Asked
+from choices import Choice
+from components.strip import strip
+from draw import heading, numbers, page_title, plain, show
+from edits import Edit
+from guard import guard
+from pages import PAGES
+
+from recblr import figures
+from recblr.explain import Variant
+from recblr.figures import Events, describe
+
+KINDS = {
+    "Remove": "remove",
+    "Swap": "swap",
+    "Move": "move",
+    "Replace": "replace",
+    "Insert": "insert",
+    "Change a gap": "gap",
+}
+SECONDS = {"minutes": 60, "hours": 3600, "days": 86400}
+
+
+@st.fragment
+def body(choice: Choice) -> None:
+    with guard():
+        step = choices.step_choice(choice)
+        asked = explain_choices.question(choice, step, contrasted=False)
+        given = cache.given(asked)
+        made = explain_choices.edits_choice(given, choice.catalog, f"{asked.run}/{asked.subject.key}/{step}")
+        every = edits.variants(given, made, choice.catalog)
+        chosen = explain_choices.variant_choice(len(every))
+        variant = every[chosen]
+        editor(choice, asked, given, variant, made, chosen)
+        left, right = st.columns([2, 3], gap="large")
+        with left:
+            list_of(choice, asked, every, made, chosen)
+        with right:
+            moved(choice, asked, every, made, chosen)
+        name, tab = choices.open_tab(list(PARTS), key="search")
+        with tab, guard():
+            PARTS[name](choice, asked, variant, made, chosen)
+
+
+def described(choice: Choice, asked: Asked, variant: Variant) -> Events:
+    """The events of a variant, numbered from 1."""
+    return describe(variant.items, variant.times, choice.catalog, has_times=asked.subject.times is not None)
+
+
+def editor(choice: Choice, asked: Asked, given: Variant, variant: Variant, made: list[Edit], chosen: int) -> None:
+    """The chosen variant as a strip, and the next edit of it."""
+    events = described(choice, asked, variant)
+    event = explain_choices.event_choice(1, len(events)) or len(events)
+    name = "the history as given" if chosen == 0 else f"variant {chosen}"
+    heading(f"Edit {name}", "Choose an event in the strip, then what happens to it. Each edit makes a new variant.")
+    subject = f"{asked.run}/{asked.subject.key}/{asked.step}/{edits.python(made, chosen)}"
+    move = partial(explain_choices.event_moved, "edit_strip")
+    strip(events, key="edit_strip", subject=subject, step=event, on_move=move)
+    timed = asked.subject.times is not None
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kind = KINDS[choices.one_of("Edit", [one for one in KINDS if timed or KINDS[one] != "gap"], key="edit")]
+        edit = next_edit(choice, events, event, kind, chosen)
+        st.button(
+            "Apply",
+            type="primary",
+            icon=":material/check:",
+            disabled=edit is None,
+            on_click=explain_choices.add_edit,
+            args=(given, choice.catalog, made, edit),
+        )
+    refused = st.session_state.pop("_edit_refused", None)
+    if refused is not None:
+        st.error(plain(refused))
+
+
+def next_edit(choice: Choice, events: Events, event: int, kind: str, chosen: int) -> Edit | None:
+    """The controls of one kind of edit; None where they are not yet complete."""
+    st.markdown(plain(f"event {event}, “{events.title(event)}”"))
+    if kind in {"swap", "move"}:
+        label = "with event" if kind == "swap" else "to place"
+        other = int(st.number_input(label, 1, len(events), max(event - 1, 1), key=f"edit_{kind}", width=140))
+        return Edit(parent=chosen, kind=kind, numbers=(event, other))
+    if kind in edits.WITH_ITEM:
+        items = choice.catalog
+        at_end = kind == "insert" and st.toggle("at the end", value=True, key="edit_at_end")
+        item = st.selectbox(
+            "by item" if kind == "replace" else "item",
+            items.ids[1 : choices.LISTED_ITEMS + 1].tolist(),
+            index=None,
+            format_func=choice.title,
+            key="edit_item",
+            accept_new_options=True,
+            placeholder="choose, or type an id",
+            width=280,
+        )
+        number = len(events) + 1 if at_end else event
+        return None if item is None else Edit(parent=chosen, kind=kind, numbers=(number,), item=str(item))
+    if kind == "gap":
+        amount = int(st.number_input("pass before it", 0, 100_000, 7, key="edit_amount", width=140))
+        unit = st.selectbox("unit", list(SECONDS), index=2, key="edit_unit", width=130)
+        return Edit(parent=chosen, kind="gap", numbers=(event, amount * SECONDS[unit]))
+    return Edit(parent=chosen, kind=kind, numbers=(event,))
+
+
+def list_of(choice: Choice, asked: Asked, every: list[Variant], made: list[Edit], chosen: int) -> None:
+    """All variants with their parents, and where the item stands after each."""
+    title = choice.title(asked.target)
+    heading("Which variants are there?", f"None is ever changed: choosing an earlier one undoes. Ranks of “{title}”.")
+    ranks = [cache.after(asked, one).rank[0] for one in every]
+
+    def told(number: int) -> str:
+        if number == 0:
+            return plain(f"0 · as given · rank {ranks[0]:g}")
+        edit = made[number - 1]
+        said = edits.words(edit, every[edit.parent], choice.catalog)
+        return plain(f"{number} · from {edit.parent}: {said} · rank {ranks[number]:g}")
+
+    st.session_state["variant_list"] = chosen
+    st.radio(
+        "Variants",
+        range(len(every)),
+        format_func=told,
+        key="variant_list",
+        on_change=lambda: choices.keep("variant", str(st.session_state["variant_list"])),
+        label_visibility="collapsed",
+    )
+    with st.container(horizontal=True):
+        if chosen:
+            parent = made[chosen - 1].parent
+            st.button(
+                "Back to its parent", icon=":material/undo:", on_click=choices.keep, args=("variant", str(parent))
+            )
+        if made:
+            st.button("Forget all edits", on_click=explain_choices.set_edits, args=([], 0))
+
+
+def moved(choice: Choice, asked: Asked, every: list[Variant], made: list[Edit], chosen: int) -> None:
+    """The top list before and after."""
+    catalog = choice.catalog
+    before, after = cache.after(asked, every[0]), cache.after(asked, every[chosen])
+    name = "as given" if chosen == 0 else f"variant {chosen}"
+    view = figures.movement(before, after, catalog.index[asked.target], catalog, name=name)
+    call = f"movement(now, then, question.target, catalog, name={name!r})"
+    show(view, key="movement", code=links.outcome_code(choice, asked, [edits.python(made, chosen)], call))
+
+
+def smallest(choice: Choice, asked: Asked, variant: Variant, made: list[Edit], chosen: int) -> None:
+    """The fewest events whose removal pushes the item out of the list."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        k = int(choices.one_of("Out of the top", ["10", "1", "5", "20"], key="k"))
+        wanted = choices.switch("Search", key="smallest", help="Runs the model on hundreds of shorter histories.")
+    title = choice.title(asked.target)
+    question = f"What is the least that pushes “{title}” out of the top {k}?"
+    if not wanted:
+        heading(question, "Switch the search on: it removes each event, then pairs, then one more at a time.")
+        return
+    rank = cache.after(asked, variant).rank[0]
+    if rank > k:
+        heading(question, f"It has rank {rank:g} here, outside of the top {k}: there is nothing to push it out of.")
+        return
+    if len(variant) == 1:
+        heading(question, "The history has one event: without it a model says nothing, so it cannot be left out.")
+        return
+    found = cache.smallest_removal(asked, variant, k)
+    events = described(choice, asked, variant)
+    if not found.found:
+        heading(question, f"No set of events was found; the model was run on {found.tried:,} histories.")
+        return
+    gone = [place + 1 for place in found.positions]
+    named = ", ".join(f"{number} (“{events.title(number)}”)" for number in gone)
+    least = "No smaller set does it." if found.smallest else "A smaller set may exist: not all were tried."
+    heading(
+        question,
+        f"Without event{'s' * (len(gone) > 1)} {named} it falls from rank {found.rank_before:g} to "
+        f"{found.rank_after:g}. {least} The model was run on {found.tried:,} histories, and on this one to verify it.",
+    )
+    st.button("Make it a variant", on_click=explain_choices.set_edits, args=removed(made, chosen, gone))
+    table = events.frame().iloc[list(found.positions)]
+    history = edits.python(made, chosen)
+    numbers(table, key="smallest_removal", code=links.smallest_code(choice, asked, history, k))
+
+
+def removed(made: list[Edit], chosen: int, gone: list[int]) -> tuple[list[Edit], int]:
+    """The edits with one more for each event of `gone`, the last first, so that numbers stay; and the last variant."""
+    longer = list(made)
+    for number in sorted(gone, reverse=True):
+        longer.append(Edit(parent=chosen, kind="remove", numbers=(number,)))
+        chosen = len(longer)
+    return longer, chosen
+
+
+PARTS = {"Smallest removal": smallest}
+
+
+page_title(PAGES["what_if"].question)
+with guard():
+    body(choices.header())
