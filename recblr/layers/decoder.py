@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from recblr.errors import ConfigError
+from recblr.layers.holdable import make_holdable
 from recblr.layers.holding import held, is_holding
 from recblr.layers.recorder import Record
 
@@ -219,42 +220,6 @@ def _offered(module: Any, value: Float[Tensor, "B H S P"]) -> Float[Tensor, "B H
     return norm
 
 
-class RMSNorm(nn.Module):
-    """weight * x / sqrt(mean(x^2) + eps), in place of the model's own, with a scale that can be held."""
-
-    def __init__(self, weight: nn.Parameter, eps: float) -> None:
-        super().__init__()
-        self.weight, self.eps = weight, eps
-
-    def forward(self, x: Float[Tensor, "*batch w"]) -> Float[Tensor, "*batch w"]:
-        wide = x if x.dtype == torch.float64 else x.float()
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        out: Tensor = self.weight * (wide * held(scale)).to(x.dtype)
-        return out
-
-
-class HeldGate(nn.Module):
-    """The activation of a gated feed-forward layer, whose output multiplies: a gate that can be held."""
-
-    def __init__(self, activation: nn.Module) -> None:
-        super().__init__()
-        self.activation = activation
-
-    def forward(self, x: Float[Tensor, "*batch inner"]) -> Float[Tensor, "*batch inner"]:
-        gate: Tensor = held(self.activation(x))
-        return gate
-
-
-def _make_holdable(model: Any) -> None:
-    """Swap what multiplies in layers built like Llama's: norms by root mean square, and gated feed-forward layers."""
-    for part in list(model.modules()):
-        for name, child in list(part.named_children()):
-            if type(child).__name__.endswith("RMSNorm") and hasattr(child, "variance_epsilon"):
-                setattr(part, name, RMSNorm(child.weight, child.variance_epsilon))
-        if hasattr(part, "gate_proj") and isinstance(getattr(part, "act_fn", None), nn.Module):
-            part.act_fn = HeldGate(part.act_fn)
-
-
 class Decoder(nn.Module):
     """x [B, T, w] -> [B, T, w], after the final norm."""
 
@@ -267,7 +232,7 @@ class Decoder(nn.Module):
         self.width = int(model.config.hidden_size)
         self.vocab = int(model.config.vocab_size)
         self.model = model
-        _make_holdable(model)
+        make_holdable(model)
         self.kv_shapes = self._probe(role)
         if not reads_tokens:
             model.set_input_embeddings(None)
