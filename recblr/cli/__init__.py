@@ -32,6 +32,7 @@ COMMANDS = {
     "trust": "how far the explanations of a run can be trusted, method by method",
     "backbones": "list the backbones",
     "leaderboard": "train every backbone on every log into the table of results",
+    "compression-study": "compare what runs keep of old events: tokens, a state, or nothing",
 }
 """Name -> summary; each lives in the module of its name, which is imported only when it is called."""
 
