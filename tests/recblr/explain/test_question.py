@@ -124,10 +124,10 @@ def test_every_method_that_a_backbone_is_said_to_have_answers(make, history, nam
     model = make(name)
     assert methods_of(model) == methods_of(REGISTRY[name])
     for method in methods_of(model):
-        found = explain(model, history.items, history.times, target=10, contrast=11, method=method.name)
+        found = explain(model, history.items[:4], history.times[:4], target=10, contrast=11, method=method.name)
         assert found.method == method.name
         assert found.exactness == method.exactness
-        assert len(found.values) == 9
+        assert len(found.values) == 4
 
 
 def test_every_method_of_the_registry_can_be_had_by_some_backbone():
