@@ -67,10 +67,23 @@ class StackedBackbone(TiedBackbone):
         )
 
     def initial_state(self, batch_size: int) -> State:
-        states = (layer.mixer.initial_state(batch_size) for layer in self._stack())
-        return {f"{n}.{key}": value for n, state in enumerate(states) for key, value in state.items()} | {
+        start: State = {
             "position": torch.zeros(batch_size, dtype=torch.int64, device=self.item_embedding.weight.device)
         }
+        for n, layer in enumerate(self._stack()):
+            start.update(self.layer_state(layer.mixer.initial_state(batch_size), n))
+        return start
+
+    @staticmethod
+    def layer_state(own: State, n: int) -> State:
+        """What layer n carries, under its names in the state of the stack."""
+        return {f"{n}.{key}": value for key, value in own.items()}
+
+    @staticmethod
+    def own_state(state: State, n: int) -> State:
+        """What layer n carries, under its own names."""
+        prefix = f"{n}."
+        return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
     def step(
         self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
@@ -78,8 +91,6 @@ class StackedBackbone(TiedBackbone):
         x = self.enter(self.embed(items.unsqueeze(1)), int(state["position"].max()))[:, 0]
         new: State = {"position": state["position"] + 1}
         for n, layer in enumerate(self._stack()):
-            prefix = f"{n}."
-            own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-            x, own = layer.step(own, x)
-            new.update({prefix + key: value for key, value in own.items()})
+            x, own = layer.step(self.own_state(state, n), x)
+            new.update(self.layer_state(own, n))
         return x, new

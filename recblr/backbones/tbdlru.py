@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -36,13 +36,12 @@ from torch.nn.functional import pad, silu, softplus
 
 from recblr.backbones.base import BackboneConfig, Batch, State
 from recblr.backbones.recblr import BDLRU, RecBLRConfig
-from recblr.backbones.stacked import StackedBackbone
 from recblr.backbones.tied import normal_init
+from recblr.backbones.timed import TimedLayer, TimedStack
 from recblr.errors import ConfigError
 from recblr.layers.dropout import Dropout
 from recblr.layers.elapsed import bounded, untimed
 from recblr.layers.holding import LayerNorm, held, sloped
-from recblr.layers.post_norm import PostNormLayer
 from recblr.layers.recorder import Record
 
 DAY = 86_400.0
@@ -134,27 +133,27 @@ class TimeBDLRU(BDLRU):
         return self.project_out(silu(z) * h), {"h": h, "conv": window}
 
 
-class TimedLayer(PostNormLayer):
-    """RecBLR's layer, told the time."""
+class GapLayer(TimedLayer):
+    """RecBLR's layer; its signal is the logarithm of the gap before each event, the same for all layers."""
 
     mixer: TimeBDLRU
 
     def timed(
-        self, x: Float[Tensor, "B T d"], logs: Float[Tensor, "B T"], record: Record | None
-    ) -> Float[Tensor, "B T d"]:
-        out = self._after_mixer(x, self.mixer(x, record, logs))
+        self, x: Float[Tensor, "B T d"], signal: Float[Tensor, "B T"], record: Record | None
+    ) -> tuple[Float[Tensor, "B T d"], Float[Tensor, "B T"]]:
+        out = self._after_mixer(x, self.mixer(x, record, signal))
         if record is not None:
             record["out"] = out
-        return out
+        return out, signal
 
     def timed_step(
-        self, state: State, x: Float[Tensor, "B d"], logs: Float[Tensor, " B"]
-    ) -> tuple[Float[Tensor, "B d"], State]:
-        y, new = self.mixer.step(state, x, logs)
-        return self._after_mixer(x, y), new
+        self, state: State, x: Float[Tensor, "B d"], signal: Float[Tensor, " B"]
+    ) -> tuple[Float[Tensor, "B d"], Float[Tensor, " B"], State]:
+        y, new = self.mixer.step(state, x, signal)
+        return self._after_mixer(x, y), signal, new
 
 
-class TBDLRU(StackedBackbone):
+class TBDLRU(TimedStack):
     """See the module docstring."""
 
     Config = TBDLRUConfig
@@ -163,7 +162,6 @@ class TBDLRU(StackedBackbone):
     title = "Time-decay BD-LRU"
     paper = "none; RecBLR (Liu et al. 2024, arXiv 2406.12580) with a decay by the gap"
     recurrent = True
-    uses_time = True
     mixer_name = "time-decay BD-LRU"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fixed": {"tau0_seconds": DAY}}
 
@@ -172,13 +170,10 @@ class TBDLRU(StackedBackbone):
         self.norm = LayerNorm(config.d, eps=1e-12)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
-            TimedLayer(TimeBDLRU(config), config.d, silu, config.dropout) for _ in range(config.n_layers)
+            GapLayer(TimeBDLRU(config), config.d, silu, config.dropout) for _ in range(config.n_layers)
         )
         normal_init(self)
         self.clear_padding_row()
-
-    def _timed_layers(self) -> list[TimedLayer]:
-        return cast("list[TimedLayer]", list(self.layers))
 
     def enter(self, embeddings: Float[Tensor, "B T d"], first: int = 0) -> Float[Tensor, "B T d"]:
         out: Tensor = self.norm(self.dropout(embeddings))
@@ -187,14 +182,19 @@ class TBDLRU(StackedBackbone):
     def _logs(self, gaps: Int[Tensor, "*B"]) -> Float[Tensor, "*B"]:
         return torch.log1p(gaps.double() / self.config.tau0_seconds).to(self.norm.weight.dtype)
 
+    def signal(self, times: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+        return self._logs(gap_seconds(times, mask))
+
+    def step_signal(
+        self, times: Int[Tensor, " B"], before: Int[Tensor, " B"], position: Int[Tensor, " B"]
+    ) -> Float[Tensor, " B"]:
+        return self._logs((bounded(times) - bounded(before)).abs().masked_fill(position == 0, 0))
+
     def _run(self, embeddings: Tensor, mask: Tensor, times: Tensor, records: list[Record] | None) -> Tensor:
-        x, gaps = self.enter(embeddings), gap_seconds(times, mask)
-        logs = self._logs(gaps)
-        for n, layer in enumerate(self._timed_layers()):
-            record = None if records is None else records[n]
-            x = layer.timed(x, logs, record)
-            if record is not None and not untimed(times, mask):
-                record["half_life_days"] = half_life_days(record["decay"], gaps, mask)
+        x = super()._run(embeddings, mask, times, records)
+        if records is not None and not untimed(times, mask):
+            for record in records:
+                record["half_life_days"] = half_life_days(record["decay"], gap_seconds(times, mask), mask)
         return x
 
     def notes(self) -> tuple[str, ...]:
@@ -211,20 +211,3 @@ class TBDLRU(StackedBackbone):
             "The history has no times: every gap counts as 0 seconds, so the state fades by the event alone, as"
             " RecBLR's does.",
         )
-
-    def initial_state(self, batch_size: int) -> State:
-        state = super().initial_state(batch_size)
-        return {**state, "time": torch.zeros_like(state["position"])}
-
-    def step(
-        self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
-    ) -> tuple[Float[Tensor, "B d"], State]:
-        gaps = (bounded(times) - bounded(state["time"])).abs().masked_fill(state["position"] == 0, 0)
-        x, logs = self.enter(self.embed(items.unsqueeze(1)))[:, 0], self._logs(gaps)
-        new: State = {"position": state["position"] + 1, "time": times}
-        for n, layer in enumerate(self._timed_layers()):
-            prefix = f"{n}."
-            own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-            x, own = layer.timed_step(own, x, logs)
-            new.update({prefix + key: value for key, value in own.items()})
-        return x, new

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -31,14 +31,13 @@ from torch.nn.functional import hardswish, silu
 
 from recblr.backbones.base import Batch, State
 from recblr.backbones.ssd4rec import SSDConfig
-from recblr.backbones.stacked import StackedBackbone
 from recblr.backbones.tied import normal_init
+from recblr.backbones.timed import TimedLayer, TimedStack
 from recblr.errors import ConfigError, HistoryError, RecblrError
 from recblr.layers.conv import CausalConv
 from recblr.layers.dropout import Dropout
 from recblr.layers.elapsed import untimed
 from recblr.layers.holding import LayerNorm
-from recblr.layers.post_norm import PostNormLayer
 from recblr.layers.recorder import Record
 from recblr.layers.ssd import SSD, Adjust
 from recblr.layers.time_branch import CausalBranch, PublishedBranch, log_gaps, published_gaps
@@ -70,7 +69,7 @@ class TiM4RecConfig(SSDConfig):
             raise ConfigError(f"conv_init is {self.conv_init!r}: choose uniform or kaiming")
 
 
-class TimedLayer(PostNormLayer):
+class TimeAwareLayer(TimedLayer):
     """`mixer` is an `SSD`; `branch` is None where time is off."""
 
     mixer: SSD
@@ -98,7 +97,6 @@ class TimedLayer(PostNormLayer):
     def timed(
         self, x: Float[Tensor, "B T d"], signal: Tensor, record: Record | None
     ) -> tuple[Float[Tensor, "B T d"], Tensor]:
-        """(x, signal of the next layer)."""
         adjust: Adjust | None = None
         if self.branch is not None:
             q, signal = self.branch(signal)
@@ -112,8 +110,9 @@ class TimedLayer(PostNormLayer):
         causal = isinstance(self.branch, CausalBranch)
         return lambda delta: delta + q if causal else delta * q
 
-    def timed_step(self, state: State, x: Float[Tensor, "B d"], signal: Tensor) -> tuple[Tensor, Tensor, State]:
-        """(x, signal of the next layer, new state)."""
+    def timed_step(
+        self, state: State, x: Float[Tensor, "B d"], signal: Tensor
+    ) -> tuple[Float[Tensor, "B d"], Tensor, State]:
         adjust: Adjust | None = None
         own: State = {}
         if isinstance(self.branch, CausalBranch):
@@ -123,7 +122,7 @@ class TimedLayer(PostNormLayer):
         return self._after_mixer(x, y), signal, {**new, **own}
 
 
-class TiM4Rec(StackedBackbone):
+class TiM4Rec(TimedStack):
     """See the module docstring."""
 
     Config = TiM4RecConfig
@@ -132,7 +131,6 @@ class TiM4Rec(StackedBackbone):
     title = "TiM4Rec"
     paper = "Fan et al. 2024, arXiv 2409.16182"
     recurrent = True
-    uses_time = True
     mixer_name = "time-aware SSD"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "fixed": {"time": "causal", "conv_init": "uniform", "single_residual": True, "pad_class": False},
@@ -151,7 +149,7 @@ class TiM4Rec(StackedBackbone):
             self.gain = nn.Parameter(torch.logspace(0, 2, config.heads, base=2))
             self.bias, self.first = (nn.Parameter(torch.zeros(config.heads)) for _ in range(2))
         last = config.n_layers - 1
-        self.layers = nn.ModuleList(TimedLayer(config, last=n == last) for n in range(config.n_layers))
+        self.layers = nn.ModuleList(TimeAwareLayer(config, last=n == last) for n in range(config.n_layers))
         normal_init(self)
         self._start()
         self.clear_padding_row()
@@ -164,9 +162,6 @@ class TiM4Rec(StackedBackbone):
             elif isinstance(part, CausalConv) and self.config.conv_init == "kaiming":
                 nn.init.normal_(part.weight, std=(2 / part.weight.numel()) ** 0.5)
                 nn.init.zeros_(part.bias)
-
-    def _timed_layers(self) -> list[TimedLayer]:
-        return cast("list[TimedLayer]", list(self.layers))
 
     def enter(self, embeddings: Float[Tensor, "B T d"], first: int = 0) -> Float[Tensor, "B T d"]:
         out: Tensor = self.norm(self.dropout(embeddings))
@@ -191,11 +186,12 @@ class TiM4Rec(StackedBackbone):
         scaled: Tensor = self.time_norm(self.dropout(gaps))
         return scaled.unsqueeze(1).expand(-1, self.config.heads, -1)
 
-    def _run(self, embeddings: Tensor, mask: Tensor, times: Tensor, records: list[Record] | None) -> Tensor:
-        x, signal = self.enter(embeddings), self.signal(times, mask)
-        for n, layer in enumerate(self._timed_layers()):
-            x, signal = layer.timed(x, signal, None if records is None else records[n])
-        return x
+    def step_signal(
+        self, times: Int[Tensor, " B"], before: Int[Tensor, " B"], position: Int[Tensor, " B"]
+    ) -> Tensor:
+        if self.config.time != "causal":
+            return self.norm.weight.new_zeros(0)
+        return torch.where(position.unsqueeze(1) == 0, self.first, self._per_head(log_gaps(times, before)))
 
     def notes(self) -> tuple[str, ...]:
         notes = [self.config.channels]
@@ -233,24 +229,13 @@ class TiM4Rec(StackedBackbone):
         """RecblrError where the preset is not causal."""
         self._streams()
         state = super().initial_state(batch_size)
-        for n, layer in enumerate(self._timed_layers()):
+        for n, layer in enumerate(self.layers):
             if isinstance(layer.branch, CausalBranch):
-                state |= {f"{n}.{key}": value for key, value in layer.branch.initial_state(batch_size).items()}
-        return {**state, "time": torch.zeros_like(state["position"])}
+                state |= self.layer_state(layer.branch.initial_state(batch_size), n)
+        return state
 
     def step(
         self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
     ) -> tuple[Float[Tensor, "B d"], State]:
         self._streams()
-        x = self.enter(self.embed(items.unsqueeze(1)))[:, 0]
-        signal = x.new_zeros(0)
-        if self.config.time == "causal":
-            known = self._per_head(log_gaps(times, state["time"]))
-            signal = torch.where(state["position"].unsqueeze(1) == 0, self.first, known)
-        new: State = {"position": state["position"] + 1, "time": times}
-        for n, layer in enumerate(self._timed_layers()):
-            prefix = f"{n}."
-            own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-            x, signal, own = layer.timed_step(own, x, signal)
-            new.update({prefix + key: value for key, value in own.items()})
-        return x, new
+        return super().step(state, items, times)
