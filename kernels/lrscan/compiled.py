@@ -33,7 +33,7 @@ except ImportError as error:
     raise ImportError("lrscan.compiled needs Triton (Linux): pip install triton") from error
 
 from lrscan.triton import complex as complex_kernels
-from lrscan.triton import gated, linear, selective, ssd
+from lrscan.triton import delta, gated, linear, selective, ssd
 from lrscan.triton.common import INTERPRETED, Launch, record_launches
 
 ARCHITECTURES = (80, 86, 89, 90, 100)
@@ -185,6 +185,21 @@ def _ssd(width: int, states: int) -> Callable[[_Call], None]:
     return run
 
 
+def _delta(width: int, keys: int) -> Callable[[_Call], None]:
+    def run(c: _Call) -> None:
+        k, v, gate, S0, tail = (
+            c.rows(_HEADS, keys),
+            c.rows(_HEADS, width),
+            c.rows(_HEADS),
+            c.state(_HEADS, width, keys),
+            c.tail(),
+        )
+        delta.delta_forward(k, k, v, gate, gate, S0, *tail)
+        delta.delta_backward(k, k, v, gate, gate, S0, v, S0, *tail)
+
+    return run
+
+
 _CALLS: dict[str, Callable[[_Call], None]] = {
     "linear": _linear,
     "bdlru": _gated("bdlru"),
@@ -195,6 +210,8 @@ _CALLS: dict[str, Callable[[_Call], None]] = {
     "selective": _selective,
     "ssd": _ssd(32, 32),
     "ssd, 128 states": _ssd(64, 128),
+    "delta": _delta(32, 32),
+    "delta, keys of 128": _delta(128, 128),
 }
 _SPLIT = ("linear", "bdlru", "mingru", "hgrn")
 

@@ -17,6 +17,7 @@ OPERATORS = {
     "complex_scan": "complex",
     "ssd_scan": "ssd",
     "selective_scan": "selective",
+    "delta_scan": "delta",
 }
 """Operator -> the module of this package that runs it."""
 
@@ -27,6 +28,7 @@ _DTYPES: dict[str, tuple[torch.dtype, ...]] = {
     "complex_scan": (torch.complex64, torch.complex128),
     "ssd_scan": _REALS,
     "selective_scan": (*_REALS, torch.float64),
+    "delta_scan": (*_REALS, torch.float64),
 }
 
 

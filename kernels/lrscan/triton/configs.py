@@ -75,6 +75,19 @@ def selective(width: int, states: int, dtype: torch.dtype, *, backward: bool = F
     return Config(block=block, stages=SELECTIVE_STAGES)
 
 
+DELTA_PIECE = 16
+"""Steps whose states the backward pass holds at once."""
+DELTA_STAGES = 4
+DELTA_STATE = 512
+"""Numbers of a state a program: its rows are independent, so a head may be several programs."""
+
+
+def delta(width: int, keys: int, *, backward: bool = False) -> Config:
+    """Rows of a head's state in registers; half as many backward, where four states are alive at once."""
+    most = DELTA_STATE // (2 if backward else 1)
+    return Config(block=max(1, min(most // power_of_two(keys), power_of_two(width))), stages=DELTA_STAGES)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ssd:
     block: int

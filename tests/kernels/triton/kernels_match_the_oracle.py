@@ -4,6 +4,7 @@ On a CPU the kernels run in Triton's interpreter (TRITON_INTERPRET=1, read when 
 LRSCAN_KERNELS_ON=cuda the same tests run compiled, and at real sizes too.
 """
 
+import math
 import os
 from itertools import pairwise
 
@@ -26,7 +27,10 @@ SCANS = {
     "complex": (lrscan.complex_scan, {}),
     "selective": (lrscan.selective_scan, {}),
     "ssd": (lrscan.ssd_scan, {"chunk": 16}),
+    "delta": (lrscan.delta_scan, {}),
 }
+STATE = {"ssd": "S0", "delta": "S0"}
+"""What the first state is called; h0 elsewhere."""
 ELEMENTWISE = ["linear", "bdlru", "mingru", "hgrn", "complex"]
 TOLERANCE = 2e-6
 """Of the largest value: float32 rounds by 6e-8, and errors add up over the memory of a sequence."""
@@ -68,6 +72,11 @@ def inputs(name, lead, width, *, seed=0, silu=False):
             "x": rows(4, width // 4 if width > 32 else width), "dt": steps(rows(4)), "A": -torch.exp(normal(4)),
             "B": rows(2, states), "C": rows(2, states), "D": normal(4),
         }  # fmt: skip
+    if name == "delta":
+        heads, key, value = (4, 32, width // 4) if width > 32 else (1 if math.prod(lead) > 30 else 2, 3, width)
+        unit = torch.nn.functional.normalize
+        gates = {k: torch.sigmoid(rows(heads) + shift) for k, shift in (("decay", 2), ("beta", 0))}
+        return {"q": rows(heads, key), "k": unit(rows(heads, key), dim=-1), "v": rows(heads, value)} | gates
     leaves = {"x": rows(width), "r": rows(width)}
     if name in ("bdlru", "rglru"):
         leaves |= {"i": rows(width), "lam": normal(width) - (4 if name == "bdlru" else -4)}
@@ -81,10 +90,12 @@ def initial(name, leaves, sequences):
     g = torch.Generator().manual_seed(1)
     if name == "ssd":
         shape = (*leaves["x"].shape[-2:], leaves["B"].shape[-1])
+    elif name == "delta":
+        shape = (*leaves["v"].shape[-2:], leaves["k"].shape[-1])
     else:
         shape = leaves["A"].shape if name == "selective" else next(iter(leaves.values())).shape[-1:]
     state = torch.randn(sequences, *shape, generator=g, dtype=torch.float64)
-    return {"S0" if name == "ssd" else "h0": torch.complex(state, -state) if name == "complex" else state}
+    return {STATE.get(name, "h0"): torch.complex(state, -state) if name == "complex" else state}
 
 
 def run(name, leaves, backend, dtype, device=DEVICE, **options):
@@ -184,12 +195,22 @@ def test_many_states_a_channel_and_several_pieces_agree():
     check("selective", leaves | initial("selective", leaves, 1))
 
 
-@pytest.mark.parametrize("name", [*ELEMENTWISE, "selective"])
+def test_rows_of_a_state_that_fill_more_than_one_block_and_several_pieces_agree():
+    leaves = {k: v[:, :, :1] for k, v in inputs("delta", (1, 18), 9).items()}  # one head
+    g = torch.Generator().manual_seed(2)
+    for name in ("q", "k"):
+        leaves[name] = torch.nn.functional.normalize(
+            torch.randn(1, 18, 1, 65, generator=g, dtype=torch.float64), dim=-1
+        )
+    check("delta", leaves | initial("delta", leaves, 1))
+
+
+@pytest.mark.parametrize("name", [*ELEMENTWISE, "selective", "delta"])
 def test_float64_agrees_to_its_last_digits(name):
     check(name, inputs(name, (1, 9), 3), dtype=torch.float64, tolerance=1e-13)
 
 
-@pytest.mark.parametrize("name", ["linear", "bdlru", "mingru", "hgrn", "selective", "ssd"])
+@pytest.mark.parametrize("name", ["linear", "bdlru", "mingru", "hgrn", "selective", "ssd", "delta"])
 def test_bfloat16_is_accumulated_in_float32(name):
     # The interpreter cuts float32 to bfloat16 instead of rounding: an error of 2^-7 an element.
     rounded = {k: v.bfloat16().double() for k, v in inputs(name, (2, 19), 5).items()}
@@ -254,7 +275,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", ["linear", "bdlru", "complex", "selective", "ssd"])
+@pytest.mark.parametrize("name", ["linear", "bdlru", "complex", "selective", "ssd", "delta"])
 def test_any_strides_give_the_bits_of_the_contiguous_layout(name, layout):
     scan, fixed = SCANS[name]
     leaves = inputs(name, (2, 6), 5)
@@ -264,7 +285,7 @@ def test_any_strides_give_the_bits_of_the_contiguous_layout(name, layout):
     assert torch.equal(scan(**strided, **fixed, backend=BACKEND), wanted)
 
 
-@pytest.mark.parametrize("name", [*ELEMENTWISE, "selective"])
+@pytest.mark.parametrize("name", [*ELEMENTWISE, "selective", "delta"])
 def test_two_halves_through_the_last_state_give_the_bits_of_the_whole(name):
     scan, fixed = SCANS[name]
     leaves = inputs(name, (2, 9), 5)
@@ -276,7 +297,7 @@ def test_two_halves_through_the_last_state_give_the_bits_of_the_whole(name):
 
     whole, end = part(0, 9)
     first, middle = part(0, 4)
-    second, last = part(4, 9, h0=middle)
+    second, last = part(4, 9, **{STATE.get(name, "h0"): middle})
     assert torch.equal(torch.cat([first, second], 1), whole)
     assert torch.equal(last, end)
 
@@ -288,7 +309,7 @@ def test_a_pack_gives_the_bits_of_its_sequences_one_by_one(name):
     leaves |= initial(name, leaves, len(PACK) - 1)
     narrow = {k: v.to(DEVICE, torch.complex64 if v.is_complex() else torch.float32) for k, v in leaves.items()}
     y, last = scan(**narrow, **fixed, cu_seqlens=PACK.to(DEVICE), return_state=True, backend=BACKEND)
-    state = "S0" if name == "ssd" else "h0"
+    state = STATE.get(name, "h0")
     assert torch.equal(last[1], narrow[state][1])  # of the empty sequence
     assert not y[PACK[-1] :].abs().any()
     for s, (begin, end) in enumerate(pairwise(PACK.tolist())):

@@ -16,6 +16,7 @@ TIGHTEST = [
     ("bdlru + silu", "backward", "float32"),
     ("selective", "backward", "float32"),
     ("ssd, 128 states", "backward", "bfloat16"),
+    ("delta, keys of 128", "backward", "float32"),
 ]
 """The kernels that need the most registers: those of the other architectures that a test can afford."""
 
@@ -63,7 +64,7 @@ def test_every_load_of_a_time_step_is_wide_and_starts_steps_ahead(key, streams):
 def test_each_operator_ships_both_directions_plain_and_with_every_feature():
     found = {(k.operator, k.direction, k.features) for k in SHIPPED}
     operators = {k.operator for k in SHIPPED}
-    assert {"linear", "bdlru", "mingru", "hgrn", "complex", "selective", "ssd"} <= operators
+    assert {"linear", "bdlru", "mingru", "hgrn", "complex", "selective", "ssd", "delta"} <= operators
     for operator in operators:
         for direction in ("forward", "backward"):
             assert {(operator, direction, f) for f in compiled.FEATURES} <= found
