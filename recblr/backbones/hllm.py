@@ -14,7 +14,9 @@ catalogue, as all backbones here are trained, so that they can be compared.
 
 Each LLM is any causal language model with attention that `transformers` reads, from a folder or the hub, trained or
 frozen. "tiny", the default, is a small Llama with weights drawn anew, for which a tokenizer is learnt from the texts of
-the catalogue. Differs from the source: there both LLMs have the same width; here a linear map meets widths that differ.
+the catalogue. Differs from the source: there both LLMs have the same width, here a linear map meets widths that differ;
+there the words "Compress the following sentence into embedding: " and the column's name stand before every text, here
+they cost tokens and are left out unless `prompt` gives them.
 
 Everything needed to use a run is in its folder. Of a trained item LLM these are its weights, the tokens and the
 tokenizer; of a frozen one only the vectors that it made, once, when it read the catalogue.

@@ -186,7 +186,8 @@ class TextItems(nn.Module):
         return torch.cat([rows.new_zeros(1, rows.shape[1]), rows])
 
     def train(self, mode: bool = True) -> TextItems:
-        self._kept.drop()
+        if mode != self.training:
+            self._kept.drop()
         super().train(mode)
         return self
 

@@ -16,19 +16,19 @@ class Kept:
     """
 
     def __init__(self) -> None:
-        self._key: Hashable = None
-        self._value: Tensor | None = None
+        self._kept: tuple[Hashable, Tensor] | None = None  # one name, so that threads never see half of a change
 
     def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
-        if self._value is None or key != self._key:
-            value = make()
-            if value.requires_grad:
-                value.register_hook(self._drop_after_backward)  # type: ignore[no-untyped-call]
-            self._key, self._value = key, value
-        return self._value
+        kept = self._kept
+        if kept is None or kept[0] != key:
+            kept = key, make()
+            if kept[1].requires_grad:
+                kept[1].register_hook(self._drop_after_backward)  # type: ignore[no-untyped-call]
+            self._kept = kept
+        return kept[1]
 
     def drop(self) -> None:
-        self._key = self._value = None
+        self._kept = None
 
     def _drop_after_backward(self, _: Tensor) -> None:
         self.drop()
