@@ -157,6 +157,12 @@ def test_questions_about_different_models_are_refused(make, history):
         attribute_many(questions)
 
 
+def test_a_backbone_that_does_not_hold_its_gates_is_refused(make, history, monkeypatch):
+    monkeypatch.setattr("recblr.backbones.recblr.held", lambda gate: gate)
+    with pytest.raises(ExplainError, match="claims to be exact with gates held with an error of"):
+        explain(make("recblr"), history.items, target=10)
+
+
 def test_a_direction_of_the_state_is_explained_as_a_logit_is(make, history):
     model, batch = make("lrurec"), padded([(history.items, history.times)])
     direction = torch.randn(1, 16, generator=torch.Generator().manual_seed(0))
