@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from recblr.checkpoint import source_commit
+from recblr.checkpoint import Run, source_commit
 from recblr.cli.command import Command
 from recblr.cli.logs import ReadingOptions, open_for_run
 from recblr.cli.output import plain, table
@@ -64,12 +64,12 @@ def run(options: CompressionStudyOptions) -> dict[str, Any]:
         raise ConfigError(f"--old is {','.join(options.old)}: give whole numbers with commas between") from error
     if options.out is not None and not options.out.absolute().parent.is_dir():
         raise DataError(f"{options.out}: its folder does not exist: make it, or choose another --out")
-    opened = {name: load(name).run for name in options.runs}
+    opened = _opened(options.runs)
     first = next(iter(opened.values()))
     log, _ = open_for_run(options.data, options, first)
     for name, other in opened.items():
         if other.catalog.fingerprint != first.catalog.fingerprint:
-            raise DataError(f"{name} knows another catalogue than {options.runs[0]}: compare runs of one log")
+            raise DataError(f"{name} knows another catalogue than {first.name}: compare runs of one log")
     found = study(
         {name: one.model for name, one in opened.items()},
         log,
@@ -86,6 +86,17 @@ def run(options: CompressionStudyOptions) -> dict[str, Any]:
         replace_text(options.out, json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         print(f"written to {options.out}", file=sys.stderr)
     return dict(result)
+
+
+def _opened(runs: tuple[str, ...]) -> dict[str, Run]:
+    """Runs by their names, which unlike their paths say nothing of this machine."""
+    opened: dict[str, Run] = {}
+    for one in runs:
+        found = load(one).run
+        if found.name in opened:
+            raise ConfigError(f"--runs names {found.name} twice: give each run once, under a name of its own")
+        opened[found.name] = found
+    return opened
 
 
 def _where() -> dict[str, Any]:

@@ -22,6 +22,7 @@ def test_runs_of_every_kind_are_compared_and_the_result_is_written(
     assert {"format", "set", "device", "versions", "commit", "date", "protocol", "log", "rows"} <= result.keys()
     assert result["set"] == "compression"
     assert len(result["rows"]) == 9
+    assert str(log_folder.anchor) not in {row["run"][0] for row in result["rows"]}
     assert [line["old"] for line in curves(result["rows"])] == [[0, 4, 8]] * 3
     again = cli(*asked, "--draws", "5", "--json").json
     assert [row["metrics"] for row in again["rows"]] == [row["metrics"] for row in result["rows"]]
@@ -36,4 +37,5 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_measured(
     cli.refused([*asked, "--old", "6"], "segments of 4 events", "not 6")
     cli.refused([*asked, "--old", "4", "--out", "nowhere/study.json"], "folder does not exist")
     cli.refused([*asked, "--old", "4", "--draws", "0"], "--draws")
+    cli.refused([*asked[:2], f"{run},{run}", *asked[3:], "--old", "4"], "twice")
     cli.refused(["compression-study", "--runs", "no-such-run", "--data", log_folder], "no-such-run")

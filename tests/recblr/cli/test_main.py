@@ -22,6 +22,7 @@ FIELDS = {
     "trace": ["--history", "--layer", "Only this layer"],
     "backbones": ["--n-items", "those of ML-1M"],
     "leaderboard": ["--only", "--minutes", "--list", "Begin no further cell"],
+    "compression-study": ["--runs", "--old", "--recent", "always read as they are"],
 }
 
 
