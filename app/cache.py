@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -33,6 +33,8 @@ from recblr.trace import Trace
 
 if TYPE_CHECKING:
     from recblr.explain import Attribution, MinimalRemoval, Question, Variant
+    from recblr.explain.faithfulness.agreement import Agreement
+    from recblr.explain.faithfulness.curves import Curve
     from recblr.explain.outcomes import Outcomes
     from recblr.recommender import Recommendations, Recommender
 
@@ -311,6 +313,24 @@ def explained(asked: Asked, method: str) -> Attribution:
         return import_module(found.module).attribute(question)
 
     found: Attribution = _answer(asked, ("explained", method), ask)
+    return found
+
+
+def curve(asked: Asked, method: str, kind: str) -> Curve:
+    """The deletion or insertion curve of an explanation, beside random orders; for two events or more."""
+    found = explained(asked, method)
+
+    def ask(question: Question) -> Any:
+        return import_module("recblr.explain.faithfulness.curves").curve(question, found, kind)
+
+    drawn: Curve = _answer(asked, ("curve", method, kind), ask)
+    return drawn
+
+
+def agreement(asked: Asked, methods: Sequence[str]) -> Agreement:
+    """How far methods agree on the question; for two events and two methods or more."""
+    compared = import_module("recblr.explain.faithfulness.agreement").agreement
+    found: Agreement = compared([explained(asked, one) for one in methods])
     return found
 
 

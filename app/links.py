@@ -140,6 +140,45 @@ def explain_code(choice: Choice, asked: Asked, method: str, call: str, *, first:
     )
 
 
+def curve_code(choice: Choice, asked: Asked, method: str, kind: str, call: str) -> str:
+    """Python that draws the curve of an explanation again; `call` is a function of recblr.figures of `drawn`."""
+    history, asks = _asked(asked)
+    return "\n".join(
+        [
+            *_open_code(choice),
+            "",
+            "from recblr.explain import ask, explain",
+            "from recblr.explain.faithfulness.curves import curve",
+            f"from recblr.figures import {call.partition('(')[0]}",
+            "",
+            f"question = ask(model, {history}, {asks}, mask_seen=False)",
+            f'attribution = explain(model, {history}, {asks}, method="{method}", mask_seen=False)',
+            f'drawn = curve(question, attribution, "{kind}")',
+            f"view = {call}",
+            "view.figure",
+        ]
+    )
+
+
+def agreement_code(choice: Choice, asked: Asked, methods: Sequence[str]) -> str:
+    """Python that compares methods again."""
+    history, asks = _asked(asked)
+    return "\n".join(
+        [
+            *_open_code(choice),
+            "",
+            "from recblr.explain import METHODS, explain",
+            "from recblr.explain.faithfulness.agreement import agreement",
+            "from recblr.figures import method_agreement",
+            "",
+            f"compared = agreement([explain(model, {history}, {asks}, method=name, mask_seen=False)",
+            f"                      for name in {list(methods)!r}])",
+            "view = method_agreement(compared, {name: METHODS[name].title for name in compared.methods})",
+            "view.figure",
+        ]
+    )
+
+
 def outcome_code(choice: Choice, asked: Asked, edited: Sequence[str], call: str, *, k: int = 10, first: int = 1) -> str:
     """Python that runs the model on edited histories again; `edited` are expressions that make them from `given`,
     none for the history without each event. `call` may name `now`, `then`, `events`, `catalog` and `question`."""

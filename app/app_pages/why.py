@@ -14,12 +14,14 @@ from guard import guard
 from pages import PAGES
 
 from recblr import figures
-from recblr.explain import Attribution, Method
+from recblr.explain import Attribution, Method, methods_of
 from recblr.figures import Events
+from recblr.figures.deletion_curve import MEASURES
 from recblr.figures.waterfall import MOST, label
 
 # One colour a kind of statement; the kind is always written out too.
 COLORS = {"exact": "green", "exact with gates held": "blue", "estimate": "orange", "intervention": "violet"}
+COMPARED = ("held_gates", "removal", "gradient_input", "integrated_gradients", "counts")  # until the reader chooses
 LISTED = 8  # events named in the list beside the picture
 
 
@@ -137,7 +139,53 @@ def without_each(
     about(asked, events, chosen, "" if chosen is None else f"rank {single.rank[events.index(chosen)]:g} without it")
 
 
-PARTS = {"Over time": over_time, "Without each event": without_each}
+def deletion(
+    choice: Choice, asked: Asked, method: Method, found: Attribution, events: Events, chosen: int | None
+) -> None:
+    """What happens as the events go in the order of the explanation, beside random orders."""
+    if len(events) == 1:
+        st.info("The history has one event: there is no order of events to test.")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kind = choices.one_of("Events are", ["left out", "kept"], key="curve")
+        measure = choices.one_of("Measured by", list(MEASURES), key="measure")
+    kind = "deletion" if kind == "left out" else "insertion"
+    drawn = cache.curve(asked, method.name, kind)
+    view = figures.deletion_curve(drawn, measure, name=method.title)
+    call = f"deletion_curve(drawn, {measure!r}, name={method.title!r})"
+    show(view, key="deletion", code=links.curve_code(choice, asked, method.name, kind, call))
+    st.caption(
+        "The band is what 20 random orders do: without it a curve means nothing, for any removal changes things."
+    )
+
+
+def agreement(
+    choice: Choice, asked: Asked, method: Method, found: Attribution, events: Events, chosen: int | None
+) -> None:
+    """Rank correlations of the methods for this question."""
+    if len(events) == 1:
+        st.info("The history has one event: there is no order to agree on.")
+        return
+    possible = {one.title: one.name for one in methods_of(cache.open_run(asked.run).run.model)}
+    usual = [title for title, name in possible.items() if name in COMPARED or name == method.name]
+    titles = choices.several("Methods", list(possible), usual, key="methods")
+    names = [possible[title] for title in titles]
+    if len(names) < 2:
+        st.info("Choose at least two methods above.")
+        return
+    view = figures.method_agreement(cache.agreement(asked, names), {name: title for title, name in possible.items()})
+    show(view, key="agreement", code=links.agreement_code(choice, asked, names))
+    st.caption(
+        "Attributions say what an event added, removal says what would be missing: these may differ, and rightly."
+    )
+
+
+PARTS = {
+    "Over time": over_time,
+    "Without each event": without_each,
+    "Deletion curve": deletion,
+    "Do methods agree?": agreement,
+}
 
 
 page_title(PAGES["why"].question)

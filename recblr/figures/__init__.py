@@ -9,11 +9,13 @@
 
 from recblr.figures.agreement import horizons, jaccard, overlap, rbo, true_ranks
 from recblr.figures.channel import channel_parts
+from recblr.figures.deletion_curve import deletion_curve
 from recblr.figures.events import Events, describe
 from recblr.figures.golden_triangle import golden_triangle
 from recblr.figures.half_life import lives
 from recblr.figures.heat_map import heat
 from recblr.figures.horizon import horizon_sentence, memory
+from recblr.figures.method_agreement import method_agreement
 from recblr.figures.movement import movement
 from recblr.figures.removals import removals
 from recblr.figures.size import norms
@@ -24,6 +26,7 @@ __all__ = [
     "Events",
     "View",
     "channel_parts",
+    "deletion_curve",
     "describe",
     "explained_events",
     "golden_triangle",
@@ -33,6 +36,7 @@ __all__ = [
     "jaccard",
     "lives",
     "memory",
+    "method_agreement",
     "movement",
     "norms",
     "overlap",

@@ -21,6 +21,8 @@ MOST = 8
 """Events with a bar of their own until all are asked for."""
 HELD = 0.8
 """Part of all that is added, for or against, which is told to lie in few events."""
+_SEEN = 2e-3
+"""Error, as a part of the logit, from which on it has a bar of its own."""
 _TITLE = 24
 """Letters of a title beside a bar."""
 
@@ -77,6 +79,9 @@ def waterfall(attribution: Attribution, events: Events, catalog: Catalog, *, mos
         rest = float(attribution.values[others].sum())
         steps.append(_Step(name=f"{plural(len(others), 'other event')}", hover="all other events", size=rest, role=""))
     steps.append(_Step(name=remainder_word(attribution), hover="no event", size=attribution.remainder, role="quiet"))
+    missed = attribution.logit - float(attribution.values.sum()) - attribution.remainder
+    if abs(missed) > _SEEN * max(1.0, abs(attribution.logit)):
+        steps.append(_Step(name="error of the estimate", hover="what the parts miss", size=missed, role="attention"))
     steps.append(_Step(name=_total_word(attribution), hover="the sum", size=attribution.logit, role="state"))
     return View(
         question=question_of(attribution, catalog),

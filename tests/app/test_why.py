@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -153,7 +154,7 @@ def test_an_item_already_in_the_history_is_explained_or_refused_as_the_ranking_h
     assert "is already in the history (event 5), and items seen before are left out" in told(at)
 
 
-@pytest.mark.parametrize("evidence", ["Over time", "Without each event"])
+@pytest.mark.parametrize("evidence", ["Over time", "Without each event", "Deletion curve", "Do methods agree?"])
 def test_a_history_of_one_is_explained_and_its_removal_refused(app: Open, evidence: str) -> None:
     at = app("why", history="i001", evidence=evidence)
     assert not at.exception
@@ -171,7 +172,15 @@ def test_a_run_without_its_log_is_explained_for_a_typed_history(app: Open) -> No
     assert "of 12 hold" in shown(at)
 
 
-@pytest.mark.parametrize(("evidence", "box"), [("Over time", "profile"), ("Without each event", "removals")])
+@pytest.mark.parametrize(
+    ("evidence", "box"),
+    [
+        ("Over time", "profile"),
+        ("Without each event", "removals"),
+        ("Deletion curve", "deletion"),
+        ("Do methods agree?", "agreement"),
+    ],
+)
 def test_the_python_under_each_figure_makes_that_figure(app: Open, evidence: str, box: str) -> None:
     at = app("why", target="i001", contrast="i002", evidence=evidence, **RECALL)
     at.session_state["waterfall_numbers"] = at.session_state[f"{box}_numbers"] = True
@@ -182,6 +191,22 @@ def test_the_python_under_each_figure_makes_that_figure(app: Open, evidence: str
         exec(code.value, names)
         assert names["view"].question in shown(at)
         assert names["view"].answer in shown(at)
+
+
+def test_the_deletion_curve_stands_beside_its_random_band(app: Open) -> None:
+    at = app("why", evidence="Deletion curve", measure="rank", **RECALL)
+    names = [one.get("name") for one in figures(at)[-1]["data"]]
+    assert names[1:] == ["90 % of random orders", "random, mean", "least important first", "most important first"]
+    assert "tell which events count?" in shown(at)
+    assert "events kept" not in json.dumps(figures(at)[-1]["layout"])
+    kept = app("why", evidence="Deletion curve", curve="kept", **RECALL)
+    assert "events kept" in json.dumps(figures(kept)[-1]["layout"])
+
+
+def test_one_method_alone_has_nothing_to_agree_with(app: Open) -> None:
+    at = app("why", evidence="Do methods agree?", methods=["Held gates"], **RECALL)
+    assert not at.exception
+    assert "Choose at least two methods above." in shown(at)
 
 
 def test_what_the_page_says_is_what_the_library_says(app: Open, sample_log: InteractionLog) -> None:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from recblr.backbones import backbone, make_config
 from recblr.data.log import Catalog
-from recblr.explain import Attribution
+from recblr.errors import ExplainError
+from recblr.explain import Attribution, ask, explain
+from recblr.explain.faithfulness.agreement import agreement
+from recblr.explain.faithfulness.curves import Curve, curve
 from recblr.explain.outcomes import Outcomes
-from recblr.figures import explained_events, movement, profile, removals, waterfall
+from recblr.figures import (
+    deletion_curve,
+    explained_events,
+    method_agreement,
+    movement,
+    profile,
+    removals,
+    waterfall,
+)
 from recblr.figures.waterfall import label
 
 CATALOG = Catalog(
@@ -118,6 +131,60 @@ def test_a_history_of_one_has_no_picture_of_removals() -> None:
     view = removals(found([1, 1]), found([1]), explained_events(made([1.0]), CATALOG), "T")
     assert view.figure is None
     assert "one event" in view.answer
+
+
+@pytest.fixture(scope="module")
+def curves() -> tuple[Curve, Curve]:
+    """Of a made-up explanation and its reverse, on a small model."""
+    torch.manual_seed(0)
+    cls = backbone("recblr")
+    model = cls(make_config(cls, n_items=30, max_len=20, d=8)).eval()
+    question = ask(model, list(range(1, 13)), target=20)
+    order = explain(model, question.items, target=20, method="removal").order()
+    return curve(question, order), curve(question, order[::-1], "insertion")
+
+
+@pytest.mark.parametrize("measure", ["logit", "rank", "probability"])
+def test_a_curve_draws_its_own_numbers_inside_a_band_of_random_orders(
+    curves: tuple[Curve, Curve], measure: str
+) -> None:
+    for drawn in curves:
+        view = deletion_curve(drawn, measure, name="Removal")
+        low, mean, _ = drawn.band(measure)
+        np.testing.assert_allclose(view.table["most important first"], drawn.most.read(measure))
+        assert (view.table["random, 5 %"] <= view.table["random, 95 %"]).all()
+        lines = {one["name"]: list(one["y"]) for one in view.figure.data}
+        before = [float(drawn.before.read(measure)[0])] if drawn.kind == "deletion" else []
+        np.testing.assert_allclose(lines["random, mean"], [*before, *mean])
+        assert f"outside of the random band at {drawn.beats(measure, edge=True).sum()} of {len(low)}" in view.answer
+        assert view.question == "Does the order of Removal tell which events count?"
+
+
+def test_an_unknown_measure_of_a_curve_is_refused(curves: tuple[Curve, Curve]) -> None:
+    with pytest.raises(ExplainError, match="choose one of logit, rank, probability"):
+        deletion_curve(curves[0], "log_prob")
+
+
+def test_methods_agree_by_the_ranks_of_their_values() -> None:
+    same, turned, flat = (
+        made([1.0, 2.0, 3.0]),
+        made([3.0, 2.0, 1.0], method="removal"),
+        made([0.0] * 3, method="counts"),
+    )
+    view = method_agreement(agreement([same, turned]), {"held_gates": "Held gates", "removal": "Removal"})
+    assert "rank correlation -1.00" in view.answer
+    assert view.table["same first event"].tolist() == [False]
+    assert [one["text"] for one in view.figure.layout.annotations] == ["-1.00"]
+    assert "no order to compare" in method_agreement(agreement([same, flat]), {}).answer
+
+
+def test_an_estimates_error_has_a_bar_of_its_own() -> None:
+    off = Attribution(values=np.array([1.0, 2.0]), items=np.array([1, 2]), target=5, method="integrated_gradients",
+                      exactness="estimate", logit=3.5, remainder=0.3, error=0.25)  # fmt: skip
+    bars = waterfall(off, explained_events(off, CATALOG), CATALOG).figure.data[0]
+    assert list(bars["y"][-2:]) == ["error of the estimate", "score"]
+    _, stops = ends(bars)
+    assert stops[-2] == pytest.approx(stops[-1])
 
 
 def test_movement_joins_equal_items_and_names_what_comes_in() -> None:
