@@ -97,7 +97,7 @@ def infidelity(
         measure, forward = _captum().infidelity, _from_embeddings(question)
         with torch.no_grad():
             return float(
-                measure(forward, perturb, e, given, n_perturb_samples=draws, max_examples_per_batch=64,
+                measure(forward, perturb, e, given, n_perturb_samples=draws, max_examples_per_batch=min(64, draws),
                         normalize=normalize)
             )  # fmt: skip
 
