@@ -27,6 +27,7 @@ NAMES = {  # as the reader chooses an operator: its name in lrscan
     "LRU": "complex",
     "SSD": "ssd",
     "Mamba": "selective",
+    "delta rule": "delta",
 }
 MEANINGS = {
     "BD-LRU": "The recurrence of RecBLR, with its gates.",
@@ -37,6 +38,7 @@ MEANINGS = {
     "LRU": "The recurrence of LRURec: complex, and the same at every event.",
     "SSD": "The recurrence of Mamba-2 and TiM4Rec: one decay a head of 32 channels, 16 states each.",
     "Mamba": "The selective scan of Mamba: 16 states a channel.",
+    "delta rule": "Gated DeltaNet's table, which erases before it writes: a head of 32 channels, keys of 16 numbers.",
 }
 DIRECTIONS = {"forward+backward": "both", "forward": "forward", "backward": "backward"}
 ARCHITECTURES = {

@@ -59,6 +59,18 @@ def test_a_run_on_the_cpu_shows_times_errors_and_bandwidth_that_are_the_processs
     assert max(row["error"] for row in rows.values() if "error" in row) < 1e-5
 
 
+def test_an_operator_whose_channels_come_in_heads_is_measured_too(app: Open, runner: Runner) -> None:
+    at = app("kernel", operator="delta rule", **SMALL | {"D": "32"})
+    assert "erases before it writes" in shown(at)
+    at.button(key="run_shape").click().run()
+    runner.wait(100)
+    assert runner.current is not None
+    assert runner.current.failed is None
+    errors = {row["peer"]: row["error"] for row in runner.current.rows if "error" in row}
+    assert "lrscan torch" in errors
+    assert max(errors.values()) < 1e-5
+
+
 def test_a_changed_control_keeps_the_last_result_and_says_whose_it_is(app: Open, runner: Runner) -> None:
     at = app("kernel", operator="linear", **SMALL)
     finished(runner, at, {**SHAPE, "case": {**CASE, "direction": "both"}})
