@@ -23,7 +23,7 @@ Rule = Callable[[Tree], list[str]]
 LEVELS = (
     ("lrscan",),
     ("recblr.errors", "recblr.typed"),
-    ("recblr.trace", "recblr.data"),
+    ("recblr.trace", "recblr.matrix_trace", "recblr.data"),
     ("recblr.backbones.base",),
     ("recblr.layers",),
     ("recblr.backbones",),
