@@ -55,6 +55,7 @@ from recblr.layers.recorder import Record, layer_trace
 from recblr.layers.segments import Slots
 from recblr.trace import Trace
 
+_WHOLE_HISTORY = "Attention carries no state of fixed size: every step reads the keys and values of the whole history."
 _EPS = 1e-6
 _WARMEST = math.log(100)
 _ALL_AT_ONCE = 4096
@@ -212,12 +213,12 @@ class HLLM(SequentialBackbone):
             times=batch.times.cpu().numpy(),
             layers=tuple(layer_trace(f"layer {n} · {self.mixer_name}", one) for n, one in enumerate(records, 1)),
             hidden=self._leave(out).cpu().numpy(),
-            notes=self.slot_notes(batch),
+            notes=(_WHOLE_HISTORY, *self.slot_notes(batch)),
         )
 
     def slot_notes(self, batch: Batch) -> tuple[str, ...]:
         """What a reader of a trace must know."""
-        notes = ["Attention carries no state of fixed size: every step reads the keys and values of the whole history."]
+        notes = []
         if not self.config.texts:
             notes.append("This model has read no catalogue: the numbers of items stand in for their texts.")
             return tuple(notes)

@@ -262,7 +262,7 @@ class PerSRec(SequentialBackbone):
             trace = self.inner.trace(batch)
             return replace(trace, backbone=self.name, preset=self.preset, notes=(*trace.notes, *self._notes(batch)))
         self._check_length(batch.items.shape[1])
-        records: list[Record] = [{} for _ in range(self.config.n_layers)]
+        records: list[Record] = [{} for _ in range(self._layers(self.reader))]
         hidden, slots = self.reader.read(self.embed(batch.items), batch.times, records)
         return Trace(
             backbone=self.name,
@@ -277,6 +277,10 @@ class PerSRec(SequentialBackbone):
             notes=(*self._notes(batch), *self.reader.inner.slot_notes(batch)),
         )
 
+    def _layers(self, reader: TokenReader) -> int:
+        """Layers of attention, which a loaded language model has of its own."""
+        return sum(name.endswith(".keys") for name in reader.inner.held_slots(1))
+
     def _notes(self, batch: Batch) -> tuple[str, ...]:
         if isinstance(self.reader, StateReader):
             return ("Nothing is compressed: the state of old events is carried on as it is.",)
@@ -284,7 +288,8 @@ class PerSRec(SequentialBackbone):
         notes = [
             f"Segments of {n} events: an event reads those of its own segment, and of earlier ones only the {k} tokens"
             " after each. Attention and memory horizons are those within the segment.",
-            "In layer 1 the tokens are the same for every user; they carry a history from layer 2 on.",
+            "In layer 1 the tokens are the same for every user; they carry a history from layer 2 on"
+            + (", and there is none." if self._layers(self.reader) == 1 else "."),
         ]
         if int(batch.lengths.max()) <= n:
             notes.append(f"The history is no longer than a segment of {n} events: nothing is compressed.")

@@ -9,6 +9,7 @@ from torch.nn.functional import log_softmax
 
 from recblr.backbones import Batch, make_config
 from recblr.backbones.persrec import RECURRENT, PerSRec
+from recblr.checkpoint import load_run, save_run
 from recblr.data.log import Catalog, InteractionLog
 from recblr.errors import ConfigError, HistoryError
 from recblr.layers.segments import Segments
@@ -409,6 +410,36 @@ def test_over_a_recurrence_the_state_is_carried_exactly_and_no_event_sees_a_toke
                 torch.testing.assert_close(read[:, segment, token], hidden, rtol=1e-5, atol=1e-5)
     answers = model.answers(whole, torch.ones_like(whole.mask))
     assert answers.step.tolist() == [*range(LENGTH), *((2, 5, 8) if tokens else ())]
+
+
+# Over HLLM
+
+
+def test_over_a_language_model_of_ones_own_a_run_keeps_what_it_read_and_traces_all_of_its_layers(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 3}
+    llm = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=32, **shape))
+    llm.save_pretrained(tmp_path / "llm")
+    titles = np.array(["", *[f"Stone {n} of the ring" for n in range(1, ITEMS + 1)]])
+    catalog = Catalog(ids=np.array(["", *[f"i{n}" for n in range(1, ITEMS + 1)]]), titles=titles)
+    settings = {"inner_config": {"user_llm": str(tmp_path / "llm")}, "segment": SEGMENT, "segments": 3}
+    model = PerSRec(make_config(PerSRec, "hllm", n_items=ITEMS, d=D, max_len=LENGTH, **settings)).eval()
+    model.read_catalog(catalog)
+    assert model.keeps_texts
+    filled = model.config.inner_config
+    assert filled["user_llm"] == "llm"
+    assert filled["texts"]
+    data = {"name": "ring", "fingerprint": "0" * 12, "n_users": 1, "n_events": 1}
+    save_run(tmp_path / "run", model, catalog, train={}, data=data, metrics={})
+    (tmp_path / "llm").rename(tmp_path / "gone")
+    loaded, whole = load_run(tmp_path / "run").model, batch()
+    assert loaded.config == model.config
+    torch.testing.assert_close(outputs(loaded, whole), outputs(model, whole), rtol=0, atol=1e-6)
+    with torch.no_grad():
+        got = loaded.read_on(loaded.compress(part(whole, 0, 7)), part(whole, 7, LENGTH))
+        torch.testing.assert_close(got, outputs(model, whole)[:, 7:], rtol=0, atol=1e-5)
+    assert len(loaded.trace(whole).layers) == 3
 
 
 # The trace
