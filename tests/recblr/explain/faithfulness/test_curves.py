@@ -245,20 +245,16 @@ def test_ranks_share_places_and_correlation_is_spearmans() -> None:
     assert np.isnan(spearman(np.ones(3), np.arange(3.0)))
 
 
-def _attribution(values: list[float], method: str, **fields: Any) -> Attribution:
-    array = np.array(values)
+def _attribution(values: list[float], method: str, target: int = 12) -> Attribution:
     return Attribution(
-        **{
-            "values": array,
-            "items": np.arange(1, len(values) + 1),
-            "target": 12,
-            "method": method,
-            "exactness": "intervention",
-            "logit": float(array.sum()),
-            "remainder": 0.0,
-            "error": 0.0,
-            **fields,
-        }  # fmt: skip
+        values=np.array(values, dtype=np.float64),
+        items=np.arange(1, len(values) + 1),
+        target=target,
+        method=method,
+        exactness="intervention",
+        logit=float(sum(values)),
+        remainder=0.0,
+        error=0.0,
     )
 
 
