@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -82,3 +84,12 @@ def test_rows_name_items_as_the_asker_knows_them():
     catalog = Catalog(ids=np.array(["", *"abcdef"]))
     assert [row["item"] for row in made().rows(catalog)] == ["d", "e", "f"]
     assert made().as_dict(catalog)["target"] == "a"
+
+
+def test_menus_of_methods_need_neither_torch_nor_captum():
+    code = (
+        "import sys; from recblr.explain import METHODS, Attribution; print(len(METHODS) > 5);"
+        "print(sorted({'torch', 'captum'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["True", "[]"]

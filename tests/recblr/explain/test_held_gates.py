@@ -11,7 +11,7 @@ from recblr.backbones.base import last_hidden
 from recblr.errors import ExplainError
 from recblr.explain import ask, explain
 from recblr.explain.held_gates import attribute_many, padded, parts
-from recblr.layers.holding import held, holding, is_holding, sloped
+from recblr.layers.holding import holding, is_holding
 
 LEARNING = [(name, preset) for name, cls in REGISTRY.items() if cls.learns for preset in cls.presets]
 
@@ -169,20 +169,6 @@ def test_a_direction_of_the_state_is_explained_as_a_logit_is(make, history):
     found = parts(model, batch, direction)
     wanted = (last_hidden(model(batch), batch.lengths) * direction).sum()
     assert float(found.values.sum() + found.constant.sum()) == pytest.approx(float(wanted), abs=1e-4)
-
-
-def test_gates_are_those_of_the_first_rows():
-    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    assert held(x) is x
-    with holding(1):
-        torch.testing.assert_close(held(x), torch.tensor([[1.0, 2.0], [1.0, 2.0]]))
-
-
-@pytest.mark.parametrize("f", [torch.relu, torch.nn.functional.silu, torch.tanh, torch.exp, torch.nn.functional.gelu])
-def test_an_activation_along_its_chord_keeps_its_value(f):
-    x = torch.tensor([[-3.0, -1e-4, 0.0, 1e-4, 0.7, 20.0]])
-    with holding(1):
-        torch.testing.assert_close(sloped(f, x), f(x))
 
 
 def test_a_model_in_training_is_not_explained(make, history):
