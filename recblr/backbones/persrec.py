@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 from recblr.backbones.base import Answers, BackboneConfig, Batch, SequentialBackbone, State, make_config
 from recblr.backbones.compressing import SlotReader, StateReader, TokenReader
+from recblr.backbones.deltanet import DeltaNet
 from recblr.backbones.gru4rec import GRU4Rec
 from recblr.backbones.hllm import HLLM
 from recblr.backbones.hstu import HSTU, PlainHSTU
@@ -57,7 +58,7 @@ from recblr.trace import Trace
 ATTENTION: Mapping[str, type[SequentialBackbone]] = {cls.name: cls for cls in (HSTU, PlainHSTU, HLLM, SASRec)}
 """Each is a `SlotReader`."""
 RECURRENT: Mapping[str, type[SequentialBackbone]] = {
-    cls.name: cls for cls in (RecBLR, TBDLRU, LRURec, Mamba4Rec, SSD4Rec, TiM4Rec, MinGRU, GRU4Rec)
+    cls.name: cls for cls in (RecBLR, TBDLRU, LRURec, Mamba4Rec, SSD4Rec, TiM4Rec, MinGRU, DeltaNet, GRU4Rec)
 }
 _SHARED = tuple(one.name for one in fields(BackboneConfig))
 

@@ -10,6 +10,10 @@ The same users answer for every run and every number of old events. `kept` says 
     cache     keys and values of every old event: nothing is compressed
     history   the old events themselves, for a backbone that cannot go on from a state
 
+Equal bytes: over HSTU a token takes 8 (d layers + 1) bytes in float32, for keys, values and its time. With the defaults
+(d 64, two layers) that is 1,032; the state of RecBLR takes 4,096, as do the keys and values of one token after each of
+four segments.
+
 Where a backbone compresses (`PerSRec`), the old events are compressed first and the recent ones read from what is kept.
 """
 

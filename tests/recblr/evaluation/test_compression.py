@@ -102,6 +102,15 @@ def test_a_written_study_gives_the_lines_of_a_figure(found):
         )
 
 
+def test_by_default_one_token_after_each_of_four_segments_takes_the_bytes_of_the_state_of_recblr():
+    old = Batch(items=torch.ones(1, 160, dtype=torch.int64), times=torch.ones(1, 160, dtype=torch.int64))
+    with torch.no_grad():
+        tokens = REGISTRY["persrec"](make_config(REGISTRY["persrec"], n_items=ITEMS, tokens=1)).eval()
+        assert bytes_of_user(tokens, old) - 8 == 4 * (1024 + 8)
+        state = REGISTRY["recblr"](make_config(REGISTRY["recblr"], n_items=ITEMS)).eval()
+        assert bytes_of_user(state, old) - 8 == 4096
+
+
 def test_a_backbone_that_is_not_causal_keeps_the_events_themselves():
     both = model("ssd4rec", "reference")
     old = Batch(items=torch.ones(1, 5, dtype=torch.int64), times=torch.ones(1, 5, dtype=torch.int64))
