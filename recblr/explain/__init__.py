@@ -17,7 +17,8 @@ Public names (imported on first use, so that this package costs nothing before i
                     gradient_shap draws=64, seed, progress; shapley permutations=16, seed, progress; feature_ablation
                     progress. progress(done, total) is called as rows are run.
     methods_of(b)   methods that a backbone (class or instance) can have; method_for(name, b) raises where it cannot.
-    ask(...)        -> Question: the checked question that every method takes, `module.attribute(question, **options)`.
+    ask(...)        -> Question: the checked question that every method takes.
+    attribute(question, method="held_gates", **options) -> Attribution: one method's answer to it.
     Variant         an edited history with its parent: .remove, .swap, .move, .replace, .insert, .change_gap, .edits.
     minimal_removal(question, k=10) -> MinimalRemoval: the fewest events whose removal pushes the target out of the top
                     k, verified by running the model.
@@ -61,6 +62,7 @@ __all__ = [
     "Attribution",
     "Exactness",
     "Method",
+    "attribute",
     "explain",
     "method_for",
     "methods_of",
@@ -87,8 +89,13 @@ def explain(
     question = import_module("recblr.explain.question").ask(
         subject, history, times, target=target, contrast=contrast, mask_seen=mask_seen
     )
-    chosen = method_for(method, question.model)
-    attribution: Attribution = import_module(chosen.module).attribute(question, **options)
+    return attribute(question, method, **options)
+
+
+def attribute(question: Question, method: str = "held_gates", **options: Any) -> Attribution:
+    """The answer of one method to a checked question. Raises ExplainError for a method that there is no answer for."""
+    model: Any = question.model
+    attribution: Attribution = import_module(method_for(method, model).module).attribute(question, **options)
     return attribution
 
 

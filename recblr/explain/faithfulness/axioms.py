@@ -21,11 +21,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import import_module
-from typing import Any
 
 import numpy as np
 import torch
+from captum.metrics import infidelity as captum_infidelity
+from captum.metrics import sensitivity_max
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
@@ -34,7 +34,6 @@ from recblr.backbones.base import SequentialBackbone, last_hidden
 from recblr.errors import ExplainError
 from recblr.explain.attribution import Attribution
 from recblr.explain.faithfulness.agreement import spearman
-from recblr.explain.methods import method_for
 from recblr.explain.question import Question
 
 Explain = Callable[[Question], Attribution]
@@ -42,21 +41,6 @@ Explain = Callable[[Question], Attribution]
 
 _CHANGED_BELOW = 0.5
 """Mean rank correlation with the values under shuffled weights, from which on an explanation counts as unchanged."""
-
-
-def by_name(name: str, question: Question) -> Explain:
-    """The method of a name. Raises ExplainError where the backbone cannot have it."""
-    model: Any = question.model
-    explain: Explain = import_module(method_for(name, model).module).attribute
-    return explain
-
-
-def _captum() -> Any:
-    """captum.metrics; asked for only where it is needed, as it takes a second to import."""
-    try:
-        return import_module("captum.metrics")
-    except ImportError as error:
-        raise ExplainError("infidelity and sensitivity need captum: pip install captum") from error
 
 
 def completeness_error(attribution: Attribution) -> float:
@@ -94,12 +78,10 @@ def infidelity(
             _check_perturbation(inputs, moved, perturbed)
             return moved, perturbed
 
-        measure, forward = _captum().infidelity, _from_embeddings(question)
+        forward = _from_embeddings(question)
+        samples = {"n_perturb_samples": draws, "max_examples_per_batch": min(64, draws)}
         with torch.no_grad():
-            return float(
-                measure(forward, perturb, e, given, n_perturb_samples=draws, max_examples_per_batch=min(64, draws),
-                        normalize=normalize)
-            )  # fmt: skip
+            return float(captum_infidelity(forward, perturb, e, given, normalize=normalize, **samples))
 
     plain = error(torch.zeros_like(spread), normalize=False)
     return error(spread, normalize=True) / plain if plain > 1e-12 else 0.0
@@ -131,7 +113,7 @@ def sensitivity(question: Question, explain: Explain, *, radius: float = 0.02, d
     def perturb(given: Tensor, reach: float) -> Tensor:
         return given + reach * (2 * torch.rand(given.shape, generator=generator).to(given) - 1)
 
-    return float(_captum().sensitivity_max(values, e, perturb, perturb_radius=radius, n_perturb_samples=draws))
+    return float(sensitivity_max(values, e, perturb, perturb_radius=radius, n_perturb_samples=draws))
 
 
 @dataclass(frozen=True, kw_only=True)

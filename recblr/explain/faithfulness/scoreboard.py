@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,10 @@ from recblr.errors import DataError, ExplainError
 from recblr.evaluation.protocols import Protocol
 from recblr.evaluation.protocols import protocol as named_protocol
 from recblr.evaluation.windows import targets_of
+from recblr.explain import attribute
 from recblr.explain.attribution import Attribution
 from recblr.explain.faithfulness.agreement import spearman
-from recblr.explain.faithfulness.axioms import by_name, completeness_error, infidelity, randomised, sensitivity
+from recblr.explain.faithfulness.axioms import completeness_error, infidelity, randomised, sensitivity
 from recblr.explain.faithfulness.cases import held_out_cases
 from recblr.explain.faithfulness.curves import Curve, curve
 from recblr.explain.faithfulness.erasure import erasure, normalised_aopc
@@ -133,7 +135,7 @@ def scoreboard(
     model = run.model
     names = chosen_methods(model, methods)
     rule = named_protocol(protocol or str(run.config["train"].get("protocol", "lrurec")))
-    explain = {name: _explain(name) for name in names}
+    explain = {name: partial(attribute, method=name) for name in names}
     tell = progress or (lambda what, done, total: None)
     cases = {} if truth is None or events == 0 else held_out_cases(
         log, truth, rule, model.config.max_len, events, seed=seed
@@ -181,15 +183,6 @@ def made_with() -> dict[str, Any]:
         "commit": source_commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _explain(name: str) -> Explain:
-    """The method of a name, found anew for each question: a registry line is all that a method needs."""
-
-    def explain(question: Question) -> Attribution:
-        return by_name(name, question)(question)
-
-    return explain
 
 
 def _users(run: Run, log: InteractionLog, rule: Protocol, users: int, seed: int) -> list[tuple[str, Question]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +14,10 @@ import torch
 
 from recblr.backbones import SequentialBackbone
 from recblr.errors import ExplainError
-from recblr.explain import ask
+from recblr.explain import ask, attribute
 from recblr.explain.attribution import Attribution
 from recblr.explain.faithfulness import axioms
 from recblr.explain.faithfulness.axioms import (
-    by_name,
     completeness_error,
     infidelity,
     randomised,
@@ -27,6 +27,7 @@ from recblr.explain.faithfulness.axioms import (
 from recblr.explain.question import Question
 
 Make = Callable[..., SequentialBackbone]
+HELD = partial(attribute, method="held_gates")
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_values_that_forecast_the_model_have_less_infidelity_than_none(question:
 
 
 def test_infidelity_does_not_depend_on_the_unit_of_the_values(question: Question) -> None:
-    values = by_name("held_gates", question)(question).values
+    values = attribute(question, "held_gates").values
     one, hundred = (infidelity(question, _with_values(question, values * by)) for by in (1.0, 100.0))
     assert one == pytest.approx(hundred, rel=1e-3)
 
@@ -77,13 +78,13 @@ def test_a_perturbation_that_breaks_captums_contract_is_caught() -> None:
 
 def test_a_blind_explanation_feels_nothing_and_held_gates_feel_something(question: Question) -> None:
     assert sensitivity(question, _recent) == 0
-    felt = sensitivity(question, by_name("held_gates", question))
+    felt = sensitivity(question, HELD)
     assert felt > 0
-    assert felt < sensitivity(question, by_name("held_gates", question), radius=0.2)
+    assert felt < sensitivity(question, HELD, radius=0.2)
 
 
 def test_shuffling_the_weights_changes_held_gates_and_not_a_blind_explanation(question: Question) -> None:
-    assert randomised(question, by_name("held_gates", question), draws=5).changed
+    assert randomised(question, HELD, draws=5).changed
     blind = randomised(question, _recent)
     assert not blind.changed
     assert blind.correlation.tolist() == [1, 1, 1]
@@ -100,14 +101,14 @@ def test_shuffling_moves_every_number_and_keeps_them_all(make: Make) -> None:
 
 
 def test_a_sum_that_misses_is_a_completeness_error(question: Question) -> None:
-    whole = by_name("held_gates", question)(question)
+    whole = attribute(question, "held_gates")
     assert completeness_error(whole) < 1e-5
     assert completeness_error(replace(whole, exactness="estimate", remainder=whole.remainder + 1, error=2.0)) > 0.1
 
 
 def test_a_baseline_that_counts_has_no_embeddings_and_no_weights(make: Make, history: SimpleNamespace) -> None:
     question = ask(make("markov"), history.items, history.times.tolist(), target=10)
-    counts = by_name("counts", question)
+    counts = partial(attribute, method="counts")
     with pytest.raises(ExplainError, match="Markov chain counts: it has no embeddings to perturb"):
         infidelity(question, counts(question))
     with pytest.raises(ExplainError, match="Markov chain counts: it has no embeddings to move"):
@@ -123,7 +124,7 @@ def test_measuring_in_threads_gives_what_it_gives_alone_and_leaves_no_trace(make
     questions = [ask(model, [1 + n, 2, 3, 4 + n % 3, 9, 6], target=11) for n in range(4)]
 
     def measured(question: Question) -> tuple[float, float]:
-        explain = by_name("held_gates", question)
+        explain = HELD
         return infidelity(question, explain(question), draws=10), sensitivity(question, explain, draws=3)
 
     alone = [measured(question) for question in questions]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,8 @@ from recblr.data.log import InteractionLog
 from recblr.data.simulator import Simulated, SimulatorConfig, simulate
 from recblr.errors import ConfigError, DataError, ExplainError
 from recblr.evaluation.protocols import protocol
-from recblr.explain import methods_of
+from recblr.explain import attribute, methods_of
 from recblr.explain.attribution import Attribution
-from recblr.explain.faithfulness.axioms import by_name
 from recblr.explain.faithfulness.cases import Case, held_out_cases, planted_causes
 from recblr.explain.faithfulness.pointing import pointing_game, question_of
 from recblr.explain.faithfulness.scoreboard import scoreboard
@@ -139,7 +139,7 @@ def test_hits_are_counted_strictly_with_the_cue_and_beside_it(shop: Simulated) -
 def test_a_markov_chain_points_at_every_sequel_and_at_no_echo(shop: Simulated) -> None:
     model = _model(shop.log)
     cases = held_out_cases(shop.log, shop.truth, RULE, 20, 25)
-    rows = pointing_game(cases, model, {"counts": lambda question: by_name("counts", question)(question)})
+    rows = pointing_game(cases, model, {"counts": partial(attribute, method="counts")})
     hits = {(one.cause, one.method): one.row()["hit@1"] for one in rows}
     assert hits["sequel", "counts"] == 1
     assert hits["echo", "counts"] == 0
