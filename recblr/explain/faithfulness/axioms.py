@@ -21,6 +21,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +34,10 @@ from torch import Tensor
 
 from recblr.backbones.base import SequentialBackbone, last_hidden
 from recblr.errors import ExplainError
+from recblr.explain import attribute
 from recblr.explain.attribution import Attribution
 from recblr.explain.faithfulness.agreement import spearman
+from recblr.explain.methods import method_for
 from recblr.explain.question import Question
 
 Explain = Callable[[Question], Attribution]
@@ -41,6 +45,12 @@ Explain = Callable[[Question], Attribution]
 
 _CHANGED_BELOW = 0.5
 """Mean rank correlation with the values under shuffled weights, from which on an explanation counts as unchanged."""
+
+
+def by_name(name: str, question: Question) -> Explain:
+    """The method of a name. Raises ExplainError where the backbone cannot have it."""
+    model: Any = question.model
+    return partial(attribute, method=method_for(name, model).name)
 
 
 def completeness_error(attribution: Attribution) -> float:

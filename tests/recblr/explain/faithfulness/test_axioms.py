@@ -18,6 +18,7 @@ from recblr.explain import ask, attribute
 from recblr.explain.attribution import Attribution
 from recblr.explain.faithfulness import axioms
 from recblr.explain.faithfulness.axioms import (
+    by_name,
     completeness_error,
     infidelity,
     randomised,
@@ -134,3 +135,9 @@ def test_measuring_in_threads_gives_what_it_gives_alone_and_leaves_no_trace(make
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     assert set(vars(model)) == keys
+
+
+def test_a_method_is_found_by_its_name_or_refused(make: Make, question: Question) -> None:
+    assert by_name("removal", question)(question).method == "removal"
+    with pytest.raises(ExplainError, match="held_gates cannot explain markov"):
+        by_name("held_gates", replace(question, model=make("markov")))
