@@ -151,7 +151,8 @@ def test_items_already_read_are_no_classes_where_the_protocol_does_not_rank_them
     assert not trainer(TrainConfig(protocol=protocol, mask_seen="off")).masks_seen
     batch = next(iter(trained._epoch(0)))
     wanted = batch.targets > 0
-    for seen, (row, step) in zip(trained._seen(batch, wanted, torch.arange(wanted.shape[1])), wanted.nonzero().tolist(), strict=True):
+    rows = trained._seen(batch, wanted, torch.arange(wanted.shape[1]))
+    for seen, (row, step) in zip(rows, wanted.nonzero().tolist(), strict=True):
         assert seen[: step + 1].tolist() == batch.inputs.items[row, : step + 1].tolist()
         assert not seen[step + 1 :].any()
 
