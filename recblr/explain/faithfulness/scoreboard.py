@@ -28,14 +28,10 @@ from recblr.evaluation.protocols import Protocol
 from recblr.evaluation.protocols import protocol as named_protocol
 from recblr.evaluation.windows import targets_of
 from recblr.explain import attribute
-from recblr.explain.attribution import Attribution
-from recblr.explain.faithfulness.agreement import spearman
-from recblr.explain.faithfulness.axioms import completeness_error, infidelity, randomised, sensitivity
 from recblr.explain.faithfulness.cases import held_out_cases
-from recblr.explain.faithfulness.curves import Curve, curve
-from recblr.explain.faithfulness.erasure import erasure, normalised_aopc
-from recblr.explain.faithfulness.pointing import Contrast, Explain, Pointing, pointing_game
-from recblr.explain.methods import METHODS, method_for, methods_of
+from recblr.explain.faithfulness.gathered import Gathered
+from recblr.explain.faithfulness.pointing import Contrast, Pointing, pointing_game
+from recblr.explain.methods import method_for, methods_of
 from recblr.explain.question import Question
 from recblr.leaderboard.cost import device_words
 from recblr.version import VERSION
@@ -145,7 +141,7 @@ def scoreboard(
         progress=lambda done, total: tell("true causes", done, total),
     )  # fmt: skip
     asked = _users(run, log, rule, users, seed)
-    found = _Faithfulness(names)
+    found = Gathered(names)
     for number, (_, question) in enumerate(asked, 1):
         found.add(question, explain, draws, seed)
         tell("faithfulness", number, len(asked))
@@ -226,94 +222,3 @@ def _first_recommendation(
     if rule.mask_seen != "off":
         scores[torch.from_numpy(np.unique(seen).astype(np.int64))] = -np.inf
     return replace(asked, target=int(scores.argmax()))
-
-
-class _Faithfulness:
-    """Gathers the measures of each method, user by user."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
-        self.found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-        self.pairs: dict[tuple[str, str], list[tuple[float, bool]]] = {}
-
-    def add(self, question: Question, explain: Mapping[str, Explain], draws: int, seed: int) -> None:
-        answers: dict[str, Attribution] = {}
-        deletion: Curve | None = None
-        insertion: Curve | None = None
-        for name in self.names:
-            began = time.perf_counter()
-            answers[name] = explain[name](question)
-            row = {"ms": 1e3 * (time.perf_counter() - began)}
-            deletion = curve(question, answers[name], "deletion", draws=draws, seed=seed, beside=deletion)
-            insertion = curve(question, answers[name], "insertion", draws=draws, seed=seed, beside=insertion)
-            row |= _of_curves(deletion, insertion) | _of_order(question, answers[name])
-            row |= _of_axioms(question, answers[name], explain[name], seed)
-            self.found[name].append(row)
-        for a, one in enumerate(self.names):
-            for other in self.names[a + 1 :]:
-                same = answers[one].order()[0] == answers[other].order()[0]
-                correlation = spearman(answers[one].values, answers[other].values)
-                self.pairs.setdefault((one, other), []).append((correlation, bool(same)))
-
-    def rows(self) -> list[dict[str, Any]]:
-        return [
-            {"method": name, "exactness": METHODS[name].exactness, "users": len(of)}
-            | {key: _mean([one[key] for one in of]) for key in of[0]}
-            for name, of in self.found.items()
-            if of
-        ]
-
-    def agreement(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "method": one,
-                "other": other,
-                "correlation": _mean([value for value, _ in of]),
-                "same first event": _mean([float(same) for _, same in of]),
-            }
-            for (one, other), of in self.pairs.items()
-        ]
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    known = [one for one in values if not np.isnan(one)]
-    return float(np.mean(known)) if known else None
-
-
-def _of_curves(deletion: Curve, insertion: Curve) -> dict[str, float]:
-    area, reached = deletion.area("log_prob"), insertion.area("log_prob")
-    return {
-        "deletion beats the mean of random at every k": float(deletion.beats().all()),
-        "deletion beats the band at every k": float(deletion.beats(edge=True).all()),
-        "deletion beats the band, share of k": float(deletion.beats(edge=True).mean()),
-        "insertion beats the mean of random at every k": float(insertion.beats().all()),
-        "deletion, nats below random": area["random"] - area["most"],
-        "insertion, nats above random": reached["most"] - reached["random"],
-    }
-
-
-def _of_order(question: Question, answer: Attribution) -> dict[str, float]:
-    erased = erasure(question, answer)
-    return {
-        "comprehensiveness": erased.comprehensiveness,
-        "sufficiency": erased.sufficiency,
-        "normalised AOPC": normalised_aopc(question, answer).normalised,
-    }
-
-
-def _of_axioms(question: Question, answer: Attribution, explain: Explain, seed: int) -> dict[str, float]:
-    """NaN where a measure has no meaning for the backbone or the method."""
-    row = {
-        "completeness error": completeness_error(answer),
-        "error over explained": answer.error / max(abs(answer.explained), 1e-12),
-        "refused": float(not answer.reliable),
-    }
-    nothing = {"infidelity": np.nan, "sensitivity": np.nan, "changes with the weights": np.nan}
-    if not question.model.learns:
-        return row | nothing
-    of_gradients = METHODS[answer.method].needs == "gradients"
-    return row | {
-        "infidelity": infidelity(question, answer, seed=seed),
-        "sensitivity": sensitivity(question, explain, seed=seed) if of_gradients else np.nan,
-        "changes with the weights": float(randomised(question, explain, seed=seed).changed),
-    }
