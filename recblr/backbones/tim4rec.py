@@ -186,9 +186,7 @@ class TiM4Rec(TimedStack):
         scaled: Tensor = self.time_norm(self.dropout(gaps))
         return scaled.unsqueeze(1).expand(-1, self.config.heads, -1)
 
-    def step_signal(
-        self, times: Int[Tensor, " B"], before: Int[Tensor, " B"], position: Int[Tensor, " B"]
-    ) -> Tensor:
+    def step_signal(self, times: Int[Tensor, " B"], before: Int[Tensor, " B"], position: Int[Tensor, " B"]) -> Tensor:
         if self.config.time != "causal":
             return self.norm.weight.new_zeros(0)
         return torch.where(position.unsqueeze(1) == 0, self.first, self._per_head(log_gaps(times, before)))
