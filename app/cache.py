@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 from live import RECORD_FIELDS, RESULTS, Facts, Runner
+from trust_runs import Request, TrustRunner
 
 import recblr
 from recblr.data import find_log, fit_to_catalog, open_log
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from recblr.explain.faithfulness.curves import Curve
     from recblr.explain.outcomes import Outcomes
     from recblr.recommender import Recommendations, Recommender
+
+
+TRUST = Path(recblr.__file__).with_name("results") / "trust.json"
+"""Recorded scoreboards, as `recblr trust --out` writes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -374,6 +379,34 @@ def smallest_removal(asked: Asked, variant: Variant, k: int) -> MinimalRemoval:
     events = (tuple(variant.items.tolist()), tuple(variant.times.tolist()))
     found: MinimalRemoval = _answer(asked, ("smallest removal", asked.hide, k, events), ask)
     return found
+
+
+@st.cache_resource(show_spinner=False)
+def trust_runs() -> TrustRunner:
+    """The one place where explanations are measured, for all sessions of this server."""
+    return TrustRunner()
+
+
+def measure_trust(request: Request, owner: str, opened: OpenLog) -> None:
+    """Begin a measurement; raises RecblrError where one is under way."""
+    run, do = open_run(request.run).run, import_module("trust_work").work
+    trust_runs().start(request, owner, lambda measured: do(measured, run, opened.log, opened.truth))
+
+
+def run_state(name: str) -> tuple[str, int, int]:
+    """What changes when a run is written anew."""
+    return _state_of(resolve_run(name))
+
+
+@st.cache_data(ttl=10, max_entries=1, show_spinner=False)
+def trust_records() -> dict[str, dict[str, Any]]:
+    """Run -> its recorded scoreboard; none where there is no readable record."""
+    try:
+        record = json.loads(TRUST.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    found = record.get("runs") if isinstance(record, dict) else None
+    return {name: one for name, one in found.items() if isinstance(one, dict)} if isinstance(found, dict) else {}
 
 
 def trajectory(found: Trace, layer: int, step: int, events: Events) -> View:

@@ -67,6 +67,14 @@ def header() -> Choice:
     return Choice(run=info, opened=opened, subject=subject, target=target)
 
 
+def run_choice() -> tuple[RunInfo, OpenLog | None]:
+    """The run alone, with its log where that is on this machine; for pages about no single user."""
+    info = _run()
+    if info.error is not None:
+        raise RecblrError(f"The run {info.name} cannot be opened. {info.error}. The other runs still work.")
+    return info, cache.run_log(info)
+
+
 def usual_step(subject: Subject) -> int:
     """The last but one event of a user, so that one is left to come next; the last of a typed history."""
     return len(subject) if subject.user is None else max(len(subject) - 1, 1)

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from cache import Asked
+from cache import Asked, OpenLog
 from choice import Choice
+from trust_runs import Request
 
 from recblr.figures import Events
+from recblr.runs import RunInfo
 
 _EXAMPLES = Path(__file__).with_name("examples.toml")
 
@@ -220,6 +222,57 @@ def smallest_code(choice: Choice, asked: Asked, variant: str, k: int) -> str:
             f"edited = {variant}",
             f"found = minimal_removal(question.about(edited.items, edited.times), {k}, mask_seen={asked.hide})",
             "print(found.positions, found.rank_before, found.rank_after)",
+        ]
+    )
+
+
+def trust_code(info: RunInfo, opened: OpenLog, request: Request, measure: str) -> str:
+    """Python that plays the pointing game again, as `view`."""
+    return "\n".join(
+        [
+            "import recblr",
+            "from recblr.data import open_log",
+            "from recblr.data.simulator import load_truth",
+            "from recblr.evaluation.protocols import protocol",
+            "from recblr.explain import METHODS",
+            "from recblr.explain.faithfulness.axioms import by_name",
+            "from recblr.explain.faithfulness.cases import held_out_cases",
+            "from recblr.explain.faithfulness.pointing import pointing_game",
+            "from recblr.figures import scoreboard",
+            "from recblr.runs import SAMPLE_ROOT",
+            "",
+            f'run = recblr.load("{info.name}").run',
+            f'place = SAMPLE_ROOT.parent / "{opened.name}"',
+            "log = open_log(place)[0]",
+            'rule = protocol(run.config["train"].get("protocol", "lrurec"))',
+            "cases = held_out_cases(",
+            f"    log, load_truth(place, log), rule, run.model.config.max_len, {request.events}, anew=False",
+            ")",
+            f"explain = {{name: lambda q, name=name: by_name(name, q)(q) for name in {list(request.methods)!r}}}",
+            f'found = pointing_game(cases, run.model, explain, contrast="{request.contrast}")',
+            "titles = {name: one.title for name, one in METHODS.items()}",
+            f"view = scoreboard([one.row() for one in found], titles, {measure!r})",
+            "view.figure",
+        ]
+    )
+
+
+def trust_record_code(run: str, measure: str) -> str:
+    """Python that draws the recorded scoreboard of a run again, as `view`."""
+    return "\n".join(
+        [
+            "import json",
+            "from pathlib import Path",
+            "",
+            "import recblr",
+            "from recblr.explain import METHODS",
+            "from recblr.figures import scoreboard",
+            "",
+            'path = Path(recblr.__file__).with_name("results") / "trust.json"',
+            f'rows = json.loads(path.read_text(encoding="utf-8"))["runs"]["{run}"]["pointing"]',
+            "titles = {name: one.title for name, one in METHODS.items()}",
+            f"view = scoreboard(rows, titles, {measure!r})",
+            "view.figure",
         ]
     )
 

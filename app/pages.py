@@ -32,6 +32,7 @@ PAGES = {
         PageInfo(name="trace", title="Trace", question="What does the model remember of this user, and since when?"),
         PageInfo(name="why", title="Why", question="Why was this item recommended, and not another?"),
         PageInfo(name="what_if", title="What if", question="What would change the recommendation?"),
+        PageInfo(name="trust", title="Trust", question="Can these explanations be trusted?"),
         PageInfo(name="compare", title="Compare", question="Do other backbones agree, and do they look as far back?"),
         PageInfo(name="kernel", title="Kernel live", question="How fast is the scan, and is it right?"),
     )

@@ -18,6 +18,7 @@ from recblr.figures.horizon import horizon_sentence, memory
 from recblr.figures.method_agreement import method_agreement
 from recblr.figures.movement import movement
 from recblr.figures.removals import removals
+from recblr.figures.scoreboard import scoreboard
 from recblr.figures.size import norms
 from recblr.figures.view import View
 from recblr.figures.waterfall import explained_events, profile, waterfall
@@ -43,6 +44,7 @@ __all__ = [
     "profile",
     "rbo",
     "removals",
+    "scoreboard",
     "true_ranks",
     "waterfall",
 ]

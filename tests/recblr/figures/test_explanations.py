@@ -20,6 +20,7 @@ from recblr.figures import (
     movement,
     profile,
     removals,
+    scoreboard,
     waterfall,
 )
 from recblr.figures.waterfall import label
@@ -176,6 +177,36 @@ def test_methods_agree_by_the_ranks_of_their_values() -> None:
     assert view.table["same first event"].tolist() == [False]
     assert [one["text"] for one in view.figure.layout.annotations] == ["-1.00"]
     assert "no order to compare" in method_agreement(agreement([same, flat]), {}).answer
+
+
+def played(hits: dict[str, float | None]) -> list[dict[str, object]]:
+    return [
+        {"cause": cause, "method": method, "events": 10, "hit@1": hit}
+        for cause in ("recall", "echo")
+        for method, hit in hits.items()
+    ]
+
+
+def test_the_scoreboard_shows_each_method_and_cause_with_what_needs_no_method_below() -> None:
+    view = scoreboard(played({"chance": 0.03, "held_gates": 0.95, "removal": 0.5}), {"held_gates": "Held gates"})
+    cells, points = view.figure.data
+    assert list(view.figure.layout.yaxis.ticktext) == ["Held gates", "removal", "chance"]
+    assert list(view.figure.layout.xaxis.ticktext) == ["recall", "echo"]
+    np.testing.assert_allclose(cells["z"], [[0.95] * 2, [0.5] * 2, [0.03] * 2])
+    texts = {(one["x"], one["y"]): one["text"] for one in view.figure.layout.annotations}
+    assert texts[0, 0] == "95 %"
+    assert list(zip(points["x"], points["y"], points["text"], strict=True))[2] == (0, 1, "50 %")
+    assert "Held gates does best, 95 % over all causes; removal does worst, 50 %" in view.answer
+    assert "chance would reach 3.0 %" in view.answer
+
+
+def test_a_cell_without_a_number_is_a_dash_and_no_rows_are_no_picture() -> None:
+    view = scoreboard(played({"held_gates": None}), {})
+    assert {one["text"] for one in view.figure.layout.annotations} == {"–"}
+    assert view.answer == "No event with a known cause was explained."
+    assert scoreboard([], {}).figure is None
+    with pytest.raises(ExplainError, match="choose one of"):
+        scoreboard(played({"held_gates": 1.0}), {}, "luck")
 
 
 def test_an_estimates_error_has_a_bar_of_its_own() -> None:

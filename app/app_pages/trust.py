@@ -1,0 +1,201 @@
+"""Trust: do the explanations of a model point at what truly decided, and do they know what the model does?"""
+
+import uuid
+from functools import partial
+
+import cache
+import choices
+import explain_choices
+import links
+import pandas as pd
+import streamlit as st
+from cache import OpenLog
+from components.copy_link import copy_link
+from draw import heading, page_title, plain, selected, show
+from guard import guard
+from pages import PAGES
+from trust_runs import Measured, Request
+
+from recblr import figures
+from recblr.explain import METHODS, methods_of
+from recblr.figures.scoreboard import MEASURES, order_of
+from recblr.runs import RunInfo
+
+FIRST = ("held_gates", "removal", "gradient_input", "integrated_gradients", "counts")  # until the reader chooses
+TITLES = {name: one.title for name, one in METHODS.items()}
+CONTRASTS = {"its own score": "none", "its lead over the best other item": "runner-up"}
+POLL_SECONDS = 0.5
+LINKED = 8  # users behind a cell that are linked
+
+
+def owner() -> str:
+    return str(st.session_state.setdefault("_trust_owner", uuid.uuid4().hex))
+
+
+def body() -> None:
+    boxes = st.columns([2, 3], gap="small", vertical_alignment="bottom")
+    with boxes[0]:
+        info, opened = choices.run_choice()
+    with boxes[1]:
+        copy_link({"run": info.name}, key="copy_link")
+    record = cache.trust_records().get(info.name)
+    if opened is None:
+        st.info("The log of this run is not on this machine, so nothing can be measured here.")
+    else:
+        with guard():
+            measure_here(info, opened)
+    with guard():
+        recorded(info, record)
+
+
+def measure_here(info: RunInfo, opened: OpenLog) -> None:
+    """The controls, the run under way, and what it found."""
+    truth = opened.truth is not None
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        possible = {one.title: one.name for one in methods_of(cache.open_run(info.name).run.model)}
+        usual = [title for title, name in possible.items() if name in FIRST]
+        titles = choices.several("Methods", list(possible), usual, key="methods")
+        label = "Events of each cause" if truth else "Users"
+        count = int(choices.one_of(label, ["10", "5", "25", "50"] if truth else ["5", "10", "20"], key="events"))
+        contrast = CONTRASTS[choices.one_of("Explained is", list(CONTRASTS), key="explained")] if truth else "none"
+    request = Request(
+        run=info.name, state=cache.run_state(info.name), methods=tuple(possible[title] for title in titles),
+        events=count, contrast=contrast,
+    )  # fmt: skip
+    runs = cache.trust_runs()
+    busy = runs.current is not None and runs.current.under_way
+    st.button(
+        "Measure", key="measure_trust", type="primary", icon=":material/play_arrow:",
+        disabled=busy or not request.methods, on_click=start, args=(request, opened),
+    )  # fmt: skip
+    with st.container(key="watch"):
+        watch()
+    found = runs.found(request)
+    if found is None:
+        st.info(
+            "Nothing was measured yet for these choices. **Measure** takes events that the model was not trained on, "
+            "explains each with every method, and looks whether the explanation names the event that truly decided."
+            if truth
+            else "Nothing was measured yet for these choices. The log knows no causes, so **Measure** tests against "
+            "the model itself: does removing what an explanation names change more than removing events at random?"
+        )
+    elif found.rows:
+        live(info, opened, found)
+    else:
+        faithfulness(found.faithfulness, f"Measured here just now: {len(request.methods)} methods, {count} users.")
+
+
+def start(request: Request, opened: OpenLog) -> None:
+    """Callback of the button."""
+    with guard():
+        cache.measure_trust(request, owner(), opened)
+
+
+def progress() -> None:
+    """How far the run is; drawn again until it ends, then the page is."""
+    run = cache.trust_runs().current
+    if run is None or not run.under_way:
+        st.rerun()
+    own = run.owner == owner()
+    who = "Measuring" if own else "Another reader is measuring; one at a time"
+    st.progress(min(run.done / run.total, 1.0), text=f"{who}: {run.said}, {run.done:,} of {run.total:,}")
+    if own:
+        st.button("Cancel", key="cancel", on_click=cache.trust_runs().cancel, args=(owner(),))
+
+
+def watch() -> None:
+    """The progress of a run under way, or how the last one of this reader ended badly."""
+    run = cache.trust_runs().current
+    if run is None:
+        return
+    if run.under_way:
+        st.fragment(progress, run_every=POLL_SECONDS)()
+    elif run.owner == owner() and run.cancelled:
+        st.info(f"Cancelled after {run.seconds:.0f} s.")
+    elif run.owner == owner() and run.failed:
+        st.error(plain(f"The measurement failed: {run.failed}"))
+
+
+def live(info: RunInfo, opened: OpenLog, found: Measured) -> None:
+    """The scoreboard as measured here, and who is behind a cell."""
+    counted = choices.one_of("A cell shows", list(MEASURES), key="counted")
+    view = figures.scoreboard(found.rows, TITLES, counted)
+    st.caption(f"**Measured here**, {found.seconds:.0f} s, {len(found.cases)} held-out events.")
+    code = links.trust_code(info, opened, found.request, counted)
+    show(view, key="live_board", code=code, on_select=partial(take_cell, found))
+    behind(info, opened, found)
+
+
+def take_cell(found: Measured) -> None:
+    """Callback: the cell that was clicked is looked behind."""
+    point = selected("live_board")
+    methods, causes = order_of(found.rows)
+    if point is not None and methods[round(point["y"])] in TITLES:
+        st.session_state["behind"] = TITLES[methods[round(point["y"])]]
+        st.session_state["cause"] = causes[round(point["x"])]
+
+
+def behind(info: RunInfo, opened: OpenLog, found: Measured) -> None:
+    """The users of one cell, those whom the method missed first, each linked to their explanation."""
+    methods, causes = order_of(found.rows)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        titles = {TITLES[one]: one for one in methods if one in TITLES}
+        method = choices.one_of("Behind the cell of", list(titles), key="behind")
+        cause = choices.one_of("and", causes, key="cause")
+    cases = [one for one in found.cases if one.cause == cause]
+    hits = sum(one.hits[titles[method]] for one in cases)
+    heading(
+        f"Who is behind {method}, {cause}?",
+        f"It names the deciding event first for {hits} of {len(cases)} users. Open one to see the explanation; the "
+        "misses come first.",
+    )
+    catalog = opened.log.catalog
+    for case in sorted(cases, key=lambda one: one.hits[titles[method]])[:LINKED]:
+        said = "hit" if case.hits[titles[method]] else "missed"
+        known = "" if case.known else "; the model does not rank the item first"
+        title = catalog.title(catalog.index[case.target])
+        label = f"{said}: user {case.user}, event {case.position + 1}, “{title}”, decided by event {case.decided_by}"
+        params = {
+            "run": info.name, "user": case.user, "step": str(case.position), "target": case.target, "method": method,
+            "event": str(case.decided_by),
+        }  # fmt: skip
+        if found.request.contrast == "none":
+            params["contrast"] = explain_choices.NO_CONTRAST
+        links.link(PAGES["why"].file, plain(label + known), params, icon=":material/arrow_forward:")
+
+
+def faithfulness(rows: list[dict], source: str) -> None:
+    """Measures that need no truth, one column a method."""
+    if not rows:
+        return
+    heading("Does each method know what the model does?", source)
+    frame = pd.DataFrame(rows)
+    frame["method"] = [TITLES.get(one, one) for one in frame["method"]]
+    turned = frame.set_index("method").drop(columns=["exactness"], errors="ignore").T.rename_axis("mean over users")
+    st.dataframe(turned.reset_index(), hide_index=True, alt="One measure a row, one method a column.")
+
+
+def recorded(info: RunInfo, record: dict | None) -> None:
+    """The scoreboard as recorded, marked as such."""
+    if record is None:
+        heading("What was recorded?", "Nothing for this run.")
+        st.info(f"`recblr trust {info.name} --out recblr/results/trust.json` writes the record that is shown here.")
+        return
+    marked = f"Recorded on {record.get('device', '?')}, {str(record.get('date', '?'))[:10]}, commit "
+    heading("What was recorded?", f"{marked}{record.get('commit', '?')}. Not measured now.")
+    rows = record.get("pointing", [])
+    if rows:
+        counted = st.session_state.get("counted", next(iter(MEASURES)))
+        view = figures.scoreboard(rows, TITLES, counted if counted in MEASURES else next(iter(MEASURES)))
+        st.caption(f"**Recorded**: {rows[0].get('events', '?')} events of each cause.")
+        show(view, key="recorded_board", code=links.trust_record_code(info.name, counted))
+    faithfulness(record.get("faithfulness", []), f"**Recorded**, {record.get('users', '?')} users of the test part.")
+
+
+page_title(PAGES["trust"].question)
+st.markdown(
+    "An explanation that reads well may still be wrong. The sample log is simulated, so each event knows which earlier "
+    "event truly decided it: **a method earns trust by naming that event**, for events that the model has never seen."
+)
+with guard():
+    body()
