@@ -25,6 +25,9 @@ Public names (imported on first use, so that this package costs nothing before i
     recblr.explain.held_gates.attribute_many(questions): many histories of one model in one pass.
     recblr.explain.removal.scores_of(question, variants): logits of the catalogue after each variant, batched.
     recblr.explain.unroll: unroll(layer_trace, step), effective_attention(layer_trace), without_each(layer_trace).
+    recblr.explain.faithfulness: curves beside a random band, erasure, axioms, agreement, the pointing game, scoreboard.
+    recblr.explain.memory: half_lives, horizon, recent_items (k95), last_item_dominance, gap_response, lens.
+    recblr.explain.interventions: intervene(question, edits), Edit, paste: what if a gate or a state were another?
 
 What is wrong with a question is an ExplainError or a HistoryError, in words for the asker.
 """
