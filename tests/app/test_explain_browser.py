@@ -1,0 +1,89 @@
+"""Why, What if and Trust in Chromium: what is drawn, what a click does, and that an address brings back its view."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+Visit = Callable[..., Any]
+RECALL = "run=mixed/recblr&user=u0012&step=28"
+
+
+def chart(page: Any, key: str) -> Any:
+    """A figure, once it is drawn."""
+    drawn = page.locator(f".st-key-{key} .js-plotly-plot")
+    drawn.locator(".main-svg").first.wait_for(state="attached")
+    return drawn
+
+
+def fits(page: Any, width: int) -> bool:
+    main = "document.querySelector('[data-testid=stMain]').scrollWidth"
+    return bool(page.evaluate(f"Math.max(document.documentElement.scrollWidth, {main})") <= width)
+
+
+def test_the_pages_draw_in_the_dark_theme_and_fit_a_phone(visit: Visit) -> None:
+    for path, key in ((f"/why?{RECALL}", "waterfall"), (f"/what_if?{RECALL}", "movement")):
+        page = visit(path, width=390, scheme="dark")
+        chart(page, key)
+        assert fits(page, 390), path
+    page = visit("/trust?run=mixed/recblr", width=390, scheme="dark")
+    page.get_by_role("button", name="Measure").wait_for()
+    assert fits(page, 390)
+
+
+def test_a_click_on_a_bar_of_why_looks_at_its_event_and_the_address_brings_it_back(visit: Visit) -> None:
+    page = visit(f"/why?{RECALL}")
+    chart(page, "waterfall")
+    profile = chart(page, "profile")
+    profile.scroll_into_view_if_needed()
+    box = profile.bounding_box()
+    x = box["x"] + 64 + (1 - 0.5) * (box["width"] - 64 - 12) / 28  # the margins that views over events share
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(x - 4, y - 5)
+    page.mouse.move(x, y)
+    profile.locator(".hoverlayer .hovertext").wait_for()  # only a bar that is pointed at can be clicked
+    page.mouse.click(x, y)
+    page.wait_for_url(re.compile("[?&]event=1(&|$)"))
+    said = page.get_by_text("Event 1, “Opal pass”:")
+    said.wait_for()
+    again = visit("", address=page.url)
+    assert again.get_by_text("Event 1, “Opal pass”:").inner_text() == said.inner_text()
+
+
+def test_an_edit_of_what_if_stands_in_the_address_which_brings_back_the_same_lists(visit: Visit) -> None:
+    page = visit(f"/what_if?{RECALL}&event=1")
+    chart(page, "movement")
+    page.get_by_role("button", name="Apply").click()
+    page.wait_for_url(re.compile("edits=0%3Aremove%3A1"))
+    page.get_by_text("falls from rank 1 to").wait_for()
+    again = visit("", address=page.url)
+    chart(again, "movement")
+    assert (
+        again.get_by_text("falls from rank 1 to").inner_text() == page.get_by_text("falls from rank 1 to").inner_text()
+    )
+    again.get_by_role("button", name="Back to its parent").click()
+    again.get_by_text("stays at rank 1").wait_for()
+
+
+def test_a_measured_cell_of_trust_leads_to_a_user_whose_explanation_opens(visit: Visit) -> None:
+    page = visit("/trust?run=mixed/recblr&events=5&methods=Held+gates")
+    page.get_by_role("button", name="Measure").click()
+    board = chart(page, "live_board")
+    board.scroll_into_view_if_needed()
+    box = board.bounding_box()
+    x = box["x"] + 150 + 1.5 * (box["width"] - 150 - 12) / 5  # the second of five causes, right of the methods' names
+    y = box["y"] + 8 + 18 * (box["height"] - 68) / (3 * 36)
+    page.mouse.move(x - 4, y - 4)
+    page.mouse.move(x, y)
+    board.locator(".hoverlayer .hovertext").wait_for()
+    page.mouse.click(x, y)
+    page.wait_for_url(re.compile("cause=echo"))
+    page.get_by_text("Who is behind Held gates, echo?").wait_for()
+    page.get_by_role("link", name=re.compile("user u")).first.click()
+    chart(page, "waterfall")
+    page.get_by_text("The log is simulated, so the truth is known").wait_for()
