@@ -74,12 +74,12 @@ def _of_curves(deletion: Curve, insertion: Curve) -> dict[str, float]:
     area, reached = deletion.area("log_prob"), insertion.area("log_prob")
     half = deletion.counts <= max(1, deletion.n_events // 2)  # of one event that is left, no order says much
     return {
-        "deletion beats the mean of random up to half": float(deletion.beats()[half].all()),
-        "deletion beats the band up to half": float(deletion.beats(edge=True)[half].all()),
-        "deletion beats the mean of random at every k": float(deletion.beats().all()),
-        "deletion beats the band at every k": float(deletion.beats(edge=True).all()),
-        "deletion beats the band, share of k": float(deletion.beats(edge=True).mean()),
-        "insertion beats the mean of random at every k": float(insertion.beats().all()),
+        "deletion beats the mean of random up to half": float(deletion.beats("log_prob")[half].all()),
+        "deletion beats the band up to half": float(deletion.beats("log_prob", edge=True)[half].all()),
+        "deletion beats the mean of random at every k": float(deletion.beats("log_prob").all()),
+        "deletion beats the band at every k": float(deletion.beats("log_prob", edge=True).all()),
+        "deletion beats the band, share of k": float(deletion.beats("log_prob", edge=True).mean()),
+        "insertion beats the mean of random at every k": float(insertion.beats("log_prob").all()),
         "deletion, nats below random": area["random"] - area["most"],
         "insertion, nats above random": reached["most"] - reached["random"],
     }

@@ -123,9 +123,9 @@ def pointing_game(
                 began = time.perf_counter()
                 answers.append(explain(question))
                 milliseconds.append(1e3 * (time.perf_counter() - began))
-            done += len(asked)
-            if progress is not None:
-                progress(done, total)
+                done += 1
+                if progress is not None:
+                    progress(done, total)
             rows.append(_pointing(cause, name, of_cause, answers, known, np.array(milliseconds)))
         rows += [_last_event(cause, of_cause, known), _chance(cause, of_cause, known)]
     return rows
