@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from recblr.explain import Attribution, MinimalRemoval, Question, Variant
     from recblr.explain.faithfulness.agreement import Agreement
     from recblr.explain.faithfulness.curves import Curve
+    from recblr.explain.interventions import Intervened, Said
     from recblr.explain.outcomes import Outcomes
     from recblr.recommender import Recommendations, Recommender
 
@@ -299,9 +300,21 @@ def rank(run: str, subject: Subject, step: int, item: str, hide_seen: bool) -> f
 def _answered(key: tuple[Any, ...], *, _subject: Subject, _ask: Callable[[Question], Any]) -> Any:
     """`key` is the run, its state, the subject's key, the step, the target, the contrast, and what `_ask` asks."""
     run, _, _, step, target, contrast, *_ = key
-    times = None if _subject.times is None else _subject.times[:step]
-    make = import_module("recblr.explain.question").ask
-    return _ask(make(open_run(run), _subject.ids[:step], times, target=target, contrast=contrast, mask_seen=False))
+    asked = Asked(run=run, subject=_subject, step=step, target=target, contrast=contrast, hide=False)
+    return _ask(_question(asked))
+
+
+def _question(asked: Asked) -> Question:
+    times = None if asked.subject.times is None else asked.subject.times[: asked.step]
+    made: Question = import_module("recblr.explain.question").ask(
+        open_run(asked.run),
+        asked.subject.ids[: asked.step],
+        times,
+        target=asked.target,
+        contrast=asked.contrast,
+        mask_seen=False,
+    )
+    return made
 
 
 def _answer(asked: Asked, what: tuple[Any, ...], ask: Callable[[Question], Any]) -> Any:
@@ -379,6 +392,42 @@ def smallest_removal(asked: Asked, variant: Variant, k: int) -> MinimalRemoval:
     events = (tuple(variant.items.tolist()), tuple(variant.times.tolist()))
     found: MinimalRemoval = _answer(asked, ("smallest removal", asked.hide, k, events), ask)
     return found
+
+
+def state_layers(run: str) -> int:
+    """Layers of a run that carry a state of fixed size from event to event; 0 where none does."""
+    model = open_run(run).run.model
+    keys = model.initial_state(1) if model.learns and model.causal and model.recurrent else {}
+    return sum(f"{layer}.h" in keys for layer in range(len(keys)))
+
+
+def intervened(
+    asked: Asked, variant: Variant, kind: str, value: float, layers: tuple[int, ...], place: int, pin: Asked | None
+) -> tuple[Intervened, Outcomes, Outcomes]:
+    """(the effect, the outcome as it is, the outcome with the edit) of an edit inside the run at position `place` of a
+    variant, in every layer of `layers`; with `pin`, the state after its history is put there."""
+
+    def ask(question: Question) -> Any:
+        inside = import_module("recblr.explain.interventions")
+        if pin is not None:
+            edits = inside.paste(_question(pin), at=place, layers=layers)
+        else:
+            edits = [inside.Edit(kind=kind, layer=layer, step=place, value=value) for layer in layers]
+        return inside.intervene(question.about(variant.items, variant.times), edits)
+
+    events = (tuple(variant.items.tolist()), tuple(variant.times.tolist()))
+    source = None if pin is None else (pin.subject.key, pin.step)
+    found: Intervened = _answer(asked, ("inside", kind, value, layers, place, source, events), ask)
+    return found, _outcome(found.before), _outcome(found.after)
+
+
+def _outcome(said: Said) -> Outcomes:
+    """One answer, as one row; the scores of its list are not known."""
+    top, score = np.array([said.top]), np.array([said.logit])
+    made: Outcomes = import_module("recblr.explain.outcomes").Outcomes(
+        rank=np.array([said.rank]), score=score, lead=score, top=top, top_scores=np.full(top.shape, np.nan)
+    )
+    return made
 
 
 @st.cache_resource(show_spinner=False)

@@ -277,6 +277,44 @@ def trust_record_code(run: str, measure: str) -> str:
     )
 
 
+def inside_code(
+    choice: Choice,
+    asked: Asked,
+    variant: str,
+    edit: tuple[str, float],
+    layers: Sequence[int],
+    place: int,
+    pin: Asked | None,
+) -> str:
+    """Python that edits the inside of the run again, as `found`; `variant` is an expression that makes the history from
+    `given`, `edit` the kind and the value, `pin` the history whose state is pasted instead."""
+    history, asks = _asked(asked)
+    kind, value = edit
+    made = [f'edits = [Edit(kind="{kind}", layer=layer, step={place}, value={value}) for layer in {list(layers)!r}]']
+    if pin is not None:
+        times = None if pin.subject.times is None else list(pin.subject.times[: pin.step])
+        made = [
+            f"source = ask(model, {list(pin.subject.ids[: pin.step])!r}, {times!r}, {asks}, mask_seen=False)",
+            f"edits = paste(source, at={place}, layers={list(layers)!r})",
+        ]
+    return "\n".join(
+        [
+            *_open_code(choice),
+            "",
+            "from recblr.explain import Variant, ask",
+            f"from recblr.explain.interventions import {'Edit, intervene' if pin is None else 'intervene, paste'}",
+            "",
+            "catalog = model.run.catalog",
+            f"question = ask(model, {history}, {asks}, mask_seen=False)",
+            "given = Variant(items=question.items, times=question.times)",
+            f"edited = {variant}",
+            *made,
+            "found = intervene(question.about(edited.items, edited.times), edits)",
+            "print(found.before.rank, found.after.rank, found.effect, found.change)",
+        ]
+    )
+
+
 def _asked(asked: Asked) -> tuple[str, str]:
     """The arguments that say which history, and which items."""
     until = "" if asked.step == len(asked.subject) else f"[:{asked.step}]"

@@ -1,5 +1,6 @@
 """What if: how the recommendation changes when the history does."""
 
+from dataclasses import replace
 from functools import partial
 
 import cache
@@ -27,6 +28,13 @@ KINDS = {
     "Replace": "replace",
     "Insert": "insert",
     "Change a gap": "gap",
+}
+INSIDE = {
+    "Forget all before it": ("decay", 0.0),
+    "Forget nothing": ("decay", 1.0),
+    "Write nothing": ("write", 0.0),
+    "Read nothing": ("read", 0.0),
+    "Paste the pinned state": None,
 }
 SECONDS = {"minutes": 60, "hours": 3600, "days": 86400}
 
@@ -199,7 +207,51 @@ def removed(made: list[Edit], chosen: int, gone: list[int]) -> tuple[list[Edit],
     return longer, chosen
 
 
-PARTS = {"Smallest removal": smallest}
+def inside(choice: Choice, asked: Asked, variant: Variant, made: list[Edit], chosen: int) -> None:
+    """Edits of the state inside the model, at the event that is chosen in the strip."""
+    count = cache.state_layers(asked.run)
+    if count == 0:
+        st.info("This model carries no state of fixed size from event to event: there is nothing inside to edit.")
+        return
+    number = explain_choices.event_choice(1, len(variant)) or len(variant)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        what = choices.one_of(f"At event {number}", list(INSIDE), key="inside")
+        layer = choices.one_of("In layer", ["all", *(str(n + 1) for n in range(count))], key="in_layer")
+    layers = tuple(range(count)) if layer == "all" else (int(layer) - 1,)
+    pin = None
+    if INSIDE[what] is None:
+        pin = pinned_question(asked)
+        if pin is None:
+            return
+    kind, value = INSIDE[what] or ("state", 0.0)
+    found, before, after = cache.intervened(asked, variant, kind, value, layers, number - 1, pin)
+    change = ", ".join(f"{100 * one:.3g} %" for one in found.change)
+    st.markdown(
+        plain(
+            f"The state after event {number} is changed by {change} of its size, layer by layer. The score of "
+            f"“{choice.title(asked.target)}” moves by {found.effect:+.3g} logits, from rank {found.before.rank:g} to "
+            f"{found.after.rank:g}. Event by event and at once the model agrees to {found.error:.1e} logits."
+        )
+    )
+    target = choice.catalog.index[asked.target]
+    view = figures.movement(before, after, target, choice.catalog, name="edited inside")
+    code = links.inside_code(choice, asked, edits.python(made, chosen), (kind, value), layers, number - 1, pin)
+    show(view, key="inside_movement", code=code)
+
+
+def pinned_question(asked: Asked) -> Asked | None:
+    """The pinned history, as one whose state can be put here; None, with the reason, where it cannot."""
+    pin = choices.pinned()
+    if pin is None:
+        st.info("Nothing is pinned: choose another user, press Pin above, and come back to this one.")
+        return None
+    if pin.run != asked.run:
+        st.info(f"The pinned history is of {pin.run}: states of another model do not fit. Pin one of {asked.run}.")
+        return None
+    return replace(asked, subject=pin.subject, step=pin.step)
+
+
+PARTS = {"Smallest removal": smallest, "Inside the model": inside}
 
 
 page_title(PAGES["what_if"].question)

@@ -143,6 +143,44 @@ def test_the_smallest_removal_is_found_on_request_and_verified(app: Open) -> Non
     assert "there is nothing to push it out of" in shown(at)
 
 
+@pytest.mark.parametrize("what", ["Forget all before it", "Write nothing"])
+def test_an_edit_inside_moves_the_list_and_its_python_says_the_same(app: Open, what: str) -> None:
+    at = app("what_if", search="Inside the model", inside=what, event="28", **RECALL)
+    assert not at.exception
+    assert not told(at)
+    said = next(line for line in shown(at).splitlines() if line.startswith("The state after event 28"))
+    assert "from rank 1 to" in said
+    at.session_state["inside_movement_numbers"] = True
+    at.run()
+    names: dict[str, Any] = {}
+    exec(at.code[0].value, names)
+    assert f"from rank 1 to {names['found'].after.rank:g}." in said
+    assert f"by {names['found'].effect:+.3g} logits" in said
+
+
+def test_the_state_of_the_pinned_user_is_pasted(app: Open) -> None:
+    inside = {"search": "Inside the model", "inside": "Paste the pinned state"}
+    assert "Nothing is pinned" in shown(app("what_if", **inside, **RECALL))
+    assert "states of another model do not fit" in shown(
+        app("what_if", pin="mixed/lrurec~u0002~20", **inside, **RECALL)
+    )
+    at = app("what_if", pin="mixed/recblr~u0002~20", **inside, **RECALL)
+    assert not at.exception
+    assert not told(at)
+    said = next(line for line in shown(at).splitlines() if line.startswith("The state after event 28"))
+    at.session_state["inside_movement_numbers"] = True
+    at.run()
+    names: dict[str, Any] = {}
+    exec(at.code[0].value, names)
+    assert f"to {names['found'].after.rank:g}." in said
+
+
+def test_a_model_without_a_state_has_nothing_inside_to_edit(app: Open) -> None:
+    at = app("what_if", run="mixed/sasrec", search="Inside the model", **RECALL)
+    assert not at.exception
+    assert "there is nothing inside to edit" in shown(at)
+
+
 def test_edits_that_cannot_be_made_here_are_told_and_dropped(app: Open) -> None:
     at = app("what_if", edits="0:remove:500", **RECALL)
     assert not at.exception
