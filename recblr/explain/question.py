@@ -51,7 +51,7 @@ class Question:
 
     def batch(self) -> Batch:
         """The history as one row."""
-        return Batch(items=torch.from_numpy(self.items)[None], times=torch.from_numpy(self.times)[None])
+        return Batch(items=torch.tensor(self.items)[None], times=torch.tensor(self.times)[None])
 
     def difference(self, scores: Float[Tensor, "*R V"]) -> Float[Tensor, "*R"]:
         """What is explained, of rows of logits: the target's, minus the contrast's."""
