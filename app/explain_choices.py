@@ -3,6 +3,11 @@
 contrast external item id that the target is compared with; "nothing" for none; without it, the best other item
 method   title of the explanation method
 event    number of the event that is looked at
+edits    edits of the history, as in edits.py
+variant  number of the edited history that is looked at, by default the last
+
+Why further has evidence, curve, measure, methods and all; What if has edit, search, smallest, k, inside and in_layer;
+Trust has methods, events, explained, counted, behind and cause.
 """
 
 from __future__ import annotations

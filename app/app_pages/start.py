@@ -30,6 +30,9 @@ def cards() -> None:
                 st.markdown(plain(example.claim))
                 page = PAGES[example.page]
                 links.link(page.file, f"Open in {page.title}", example.params, icon=":material/arrow_forward:")
+    trust = PAGES["trust"]
+    st.markdown("The log is simulated, so it is known which event truly decided: see which explanations name it.")
+    links.link(trust.file, f"Open in {trust.title}", {}, icon=":material/arrow_forward:")
     kernel = PAGES["kernel"]
     st.markdown("Under these models runs one operation, a scan over time. Measure it, checked, on this machine:")
     links.link(kernel.file, f"Open in {kernel.title}", {}, icon=":material/arrow_forward:")

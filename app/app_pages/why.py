@@ -44,6 +44,9 @@ def body(choice: Choice) -> None:
             reasons(choice, asked, method, found, events, everything)
         with right, guard():
             missed(choice, asked, events)
+        st.caption(
+            "A logit is the score of an item before it becomes a probability: one more makes it 2.7 times as likely."
+        )
         for note in (*found.notes, *truth(choice, asked, found, events)):
             st.markdown(plain(note))
         name, tab = choices.open_tab(list(PARTS), key="evidence")
@@ -120,7 +123,10 @@ def about(asked: Asked, events: Events, chosen: int | None, says: str) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(plain(f"Event {chosen}, “{events.title(chosen)}”: {says}."))
-        links.link(PAGES["trace"].file, "See it in Trace", explain_choices.address(asked) | {"step": str(chosen)})
+        here = explain_choices.address(asked)
+        links.link(PAGES["trace"].file, "See it in Trace", here | {"step": str(chosen)})
+        gone = f"0:remove:{chosen - events.first + 1}"
+        links.link(PAGES["what_if"].file, "Remove it in What if", here | {"edits": gone})
 
 
 def without_each(

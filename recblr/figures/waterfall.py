@@ -201,11 +201,11 @@ def _figure(attribution: Attribution, steps: list[_Step]) -> Any:
     }
     reached = np.concatenate([starts, starts + sizes])
     low, high = float(reached.min()), float(reached.max())
-    room = 0.16 * max(high - low, 1e-9)
+    room = 0.2 * max(high - low, 1e-9)
     return new_figure(
         [bars],
         height=74 + 27 * len(steps),
-        x_title="logits (scores before they become chances), added from top to bottom",
+        x_title="logits, added from top to bottom",
         x={"range": [low - room, high + room], "zeroline": True, "showgrid": True},
         y={"autorange": "reversed", "nticks": len(steps), "showgrid": False},
         shapes=[_joint(row, float(end)) for row, end in enumerate(ends)],

@@ -124,6 +124,8 @@ def test_the_list_of_removals_is_what_the_model_says_without_each_event(app: Ope
 def test_an_event_of_the_address_is_marked_and_told(app: Open) -> None:
     at = app("why", event="1", **RECALL)
     assert "Event 1, “Opal pass”: +" in shown(at)
+    addresses = [one.proto.query_string for one in at.get("page_link")]
+    assert any("edits=0%3Aremove%3A1" in one and "user=u0012" in one for one in addresses)
     at = app("why", event="1", evidence="Without each event", **RECALL)
     assert "Event 1, “Opal pass”: rank 191 without it." in shown(at)
 
