@@ -12,8 +12,10 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ from recblr.data import find_log, fit_to_catalog, open_log
 from recblr.data.locate import is_plain_name
 from recblr.data.log import Catalog, InteractionLog
 from recblr.data.simulator import Truth, has_truth, load_truth
+from recblr.explain import METHODS
 from recblr.figures import Events, View, describe
 from recblr.leaderboard.entries import Entry, recorded
 from recblr.runs import SAMPLE_ROOT, RunInfo, list_runs, resolve_run
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     from recblr.recommender import Recommendations, Recommender
 
 
+SLOW_KEPT = 256
+"""Answers of slow explanation methods."""
 TRUST = Path(recblr.__file__).with_name("results") / "trust.json"
 """Recorded scoreboards, as `recblr trust --out` writes them."""
 
@@ -323,15 +328,35 @@ def _answer(asked: Asked, what: tuple[Any, ...], ask: Callable[[Question], Any])
     return _answered(key, _subject=asked.subject, _ask=ask)
 
 
-def explained(asked: Asked, method: str) -> Attribution:
-    """What each event adds to the target's logit, or to its lead over the contrast."""
+def explained(asked: Asked, method: str, tell: Callable[[int, int], None] | None = None) -> Attribution:
+    """What each event adds to the target's logit, or to its lead over the contrast.
 
-    def ask(question: Question) -> Any:
-        found = import_module("recblr.explain").method_for(method, question.model)
-        return import_module(found.module).attribute(question)
+    `tell` hears (done, total) of a method that takes its time. Such answers are kept apart: what a function decorated
+    for caching draws must not be drawn outside of it.
+    """
+    attribute = import_module(METHODS[method].module).attribute if method in METHODS else None
+    if attribute is None or "progress" not in signature(attribute).parameters:
+        quick: Attribution = _answer(asked, ("explained", method), partial(_explain, method))
+        return quick
+    state = _state_of(resolve_run(asked.run))
+    key = (asked.run, state, asked.subject.key, asked.step, asked.target, asked.contrast, method)
+    kept = _slow_answers()
+    if key not in kept:
+        kept[key] = _explain(method, _question(asked), progress=tell)
+        while len(kept) > SLOW_KEPT:
+            kept.pop(next(iter(kept)), None)
+    return kept[key]
 
-    found: Attribution = _answer(asked, ("explained", method), ask)
-    return found
+
+def _explain(method: str, question: Question, **options: Any) -> Attribution:
+    found = import_module("recblr.explain").method_for(method, question.model)
+    answer: Attribution = import_module(found.module).attribute(question, **options)
+    return answer
+
+
+@st.cache_resource(show_spinner=False)
+def _slow_answers() -> dict[tuple[Any, ...], Attribution]:
+    return {}
 
 
 def curve(asked: Asked, method: str, kind: str) -> Curve:

@@ -119,8 +119,12 @@ def event_moved(component: str) -> None:
 
 def edits_choice(given: Variant, catalog: Catalog, about: str) -> list[Edit]:
     """The edits that the reader made of `given`; those of another history, which `about` tells apart, are dropped."""
+    arrived = choices.in_url("edits") not in {None, st.session_state.get("_kept_edits")}
     if st.session_state.get("_edits_about", about) != about:
-        set_edits([], 0)
+        choices.keep("edits", None)
+        choices.keep("variant", None)
+    elif arrived and choices.in_url("variant") is None:
+        choices.keep("variant", None)  # a link means the last of its own edits
     st.session_state["_edits_about"] = about
     refused: list[str] = []
 

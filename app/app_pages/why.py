@@ -1,6 +1,7 @@
 """Why: which events of a history made the model recommend this item and not another."""
 
 from functools import partial
+from typing import Any
 
 import cache
 import choices
@@ -33,7 +34,9 @@ def body(choice: Choice) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             method = explain_choices.method_choice(choice.run.name)
             everything = choices.switch("All events as bars", key="all")
-        found = cache.explained(asked, method.name)
+        bar = st.empty()  # until a slow method has answered
+        found = cache.explained(asked, method.name, partial(tell, bar, method.title))
+        bar.empty()
         events = named(choice, asked, found)
         chosen = explain_choices.event_choice(events.first, events.last)
         st.markdown(
@@ -52,6 +55,11 @@ def body(choice: Choice) -> None:
         name, tab = choices.open_tab(list(PARTS), key="evidence")
         with tab, guard():
             PARTS[name](choice, asked, method, found, events, chosen)
+
+
+def tell(bar: Any, title: str, done: int, total: int) -> None:
+    """How far a method is."""
+    bar.progress(min(done / max(total, 1), 1.0), text=f"{title}: {done:,} of {total:,}")
 
 
 def named(choice: Choice, asked: Asked, found: Attribution) -> Events:

@@ -204,6 +204,17 @@ def test_a_history_without_times_has_no_gap_to_change(app: Open) -> None:
     assert not at.exception
 
 
+def test_a_link_to_other_edits_shows_the_last_of_them_whatever_was_looked_at_before(app: Open) -> None:
+    at = app("what_if", edits=TREE, **RECALL)
+    at.radio(key="variant_list").set_value(0).run()
+    assert at.radio(key="variant_list").value == 0
+    at.query_params.clear()
+    for key, value in {**RECALL, "edits": "0:remove:1;1:remove:1"}.items():
+        at.query_params[key] = value
+    at.run()
+    assert at.radio(key="variant_list").value == 2
+
+
 def test_another_user_starts_without_the_edits_of_the_last(app: Open) -> None:
     at = app("what_if", edits=TREE, **RECALL)
     at.selectbox(key="user_box").set_value("u0002").run()

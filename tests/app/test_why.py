@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import cache
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -193,6 +194,19 @@ def test_the_python_under_each_figure_makes_that_figure(app: Open, evidence: str
         exec(code.value, names)
         assert names["view"].question in shown(at)
         assert names["view"].answer in shown(at)
+
+
+def test_a_slow_method_tells_how_far_it_is_and_is_asked_once(sample_log: InteractionLog) -> None:
+    opened = cache.run_log(cache.runs()["mixed/recblr"])
+    asked = cache.Asked(run="mixed/recblr", subject=cache.user(opened, "u0012"), step=28, target="i003",
+                        contrast="i004", hide=False)  # fmt: skip
+    told: list[tuple[int, int]] = []
+    first = cache.explained(asked, "integrated_gradients", lambda done, total: told.append((done, total)))
+    assert told[-1][0] == told[-1][1]
+    assert len(told) > 1
+    told.clear()
+    assert cache.explained(asked, "integrated_gradients", lambda done, total: told.append((done, total))) is first
+    assert not told
 
 
 def test_the_deletion_curve_stands_beside_its_random_band(app: Open) -> None:
