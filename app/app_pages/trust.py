@@ -182,14 +182,16 @@ def recorded(info: RunInfo, record: dict | None) -> None:
         st.info(f"`recblr trust {info.name} --out recblr/results/trust.json` writes the record that is shown here.")
         return
     marked = f"Recorded on {record.get('device', '?')}, {str(record.get('date', '?'))[:10]}, commit "
-    heading("What was recorded?", f"{marked}{record.get('commit', '?')}. Not measured now.")
+    heading("What was recorded?", f"{marked}{str(record.get('commit', '?'))[:10]}. Not measured now.")
     rows = record.get("pointing", [])
     if rows:
         counted = st.session_state.get("counted", next(iter(MEASURES)))
         view = figures.scoreboard(rows, TITLES, counted if counted in MEASURES else next(iter(MEASURES)))
         st.caption(f"**Recorded**: {rows[0].get('events', '?')} events of each cause.")
         show(view, key="recorded_board", code=links.trust_record_code(info.name, counted))
-    faithfulness(record.get("faithfulness", []), f"**Recorded**, {record.get('users', '?')} users of the test part.")
+    faithfulness(
+        record.get("faithfulness", []), f"Recorded: means over {record.get('users', '?')} users of the test part."
+    )
 
 
 page_title(PAGES["trust"].question)

@@ -10,6 +10,7 @@ from typing import Any
 
 import cache
 import pytest
+import trust_work
 from streamlit.testing.v1 import AppTest
 from tests_app import figures, shown, told
 from trust_runs import Measured, Request, TrustRunner
@@ -127,6 +128,17 @@ def test_no_method_chosen_is_no_fault(app: Open) -> None:
     at.get("button_group")[0].set_value([]).run()
     assert not at.exception
     assert next(one for one in at.button if one.label == "Measure").disabled
+
+
+def test_a_log_without_causes_is_measured_against_the_model_itself() -> None:
+    opened = cache.run_log(cache.runs()["mixed/recblr"])
+    run = cache.open_run("mixed/recblr").run
+    request = Request(run="mixed/recblr", state=("", 0, 0), methods=("held_gates",), events=1, contrast="none")
+    measured = Measured(request=request, owner="me")
+    trust_work.work(measured, run, opened.log, None)
+    assert not measured.rows
+    assert [row["method"] for row in measured.faithfulness] == ["held_gates"]
+    assert measured.faithfulness[0]["completeness error"] < 1e-4
 
 
 REQUEST = Request(run="a", state=("", 0, 0), methods=("held_gates",), events=5, contrast="none")
