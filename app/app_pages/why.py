@@ -48,7 +48,8 @@ def body(choice: Choice) -> None:
         with right, guard():
             missed(choice, asked, events)
         st.caption(
-            "A logit is the score of an item before it becomes a probability: one more makes it 2.7 times as likely."
+            "A logit is the score of an item before it becomes a probability: one more makes it 2.7 times as likely "
+            "beside any other item."
         )
         for note in (*found.notes, *truth(choice, asked, found, events)):
             st.markdown(plain(note))
