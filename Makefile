@@ -24,9 +24,10 @@ APT_INSTALL = apt_install() { \
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$@" </dev/null >/dev/null; }
 
 # How the shipped sample models are trained, every backbone alike.
-SAMPLE_RECIPE := --model.max_len 160 --train.protocol recbole --train.epochs 32 --train.eval_every 4 \
-	--train.average 0.99 --train.weight_decay 0.1
-SAMPLE_MODELS := recblr lrurec sasrec gru4rec markov popularity
+SAMPLE_RECIPE := --model.max_len 160 --model.dropout 0.1 --train.protocol recbole --train.epochs 40 --train.eval_every 4 \
+	--train.lr 0.005 --train.average 0.99 --train.weight_decay 0.1
+SAMPLE_MODELS := recblr tbdlru lrurec mamba4rec ssd4rec tim4rec mingru deltanet sasrec tisasrec hstu hllm persrec gru4rec \
+	markov popularity
 
 .PHONY: help setup app test lint format samples notebooks chromium
 
@@ -58,7 +59,7 @@ lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# Train the sample models again: about ten minutes on two cores.
+# Train the sample models again: an hour on one core.
 samples: setup
 	@for name in $(SAMPLE_MODELS); do echo "== $$name"; \
 		OMP_NUM_THREADS=1 $(BIN)/recblr train $$name --data mixed --out sample_data/checkpoints/mixed/$$name --replace \
