@@ -65,10 +65,15 @@ def link(page_file: str, label: str, params: Mapping[str, str | list[str]], *, i
     st.page_link(page_file, label=label, icon=icon, query_params=dict(params))
 
 
-def short_names(runs: Sequence[str]) -> dict[str, str]:
-    """Run name -> what a column is headed: its last part where that tells the runs apart, else the whole name."""
+def short_names(runs: Sequence[str], near: str) -> dict[str, str]:
+    """Run name -> what a column is headed: its last part where that tells the runs apart or it lies beside the run
+    `near`, so that a link to sample models means the same where others have the name too; else the whole name."""
+    folder = near.rpartition("/")[0]
     last = [name.rpartition("/")[2] for name in runs]
-    return {name: part if last.count(part) == 1 else name for name, part in zip(runs, last, strict=True)}
+    return {
+        name: part if last.count(part) == 1 or name.rpartition("/")[0] == folder else name
+        for name, part in zip(runs, last, strict=True)
+    }
 
 
 def trace_code(choice: Choice, events: Events, call: str) -> str:

@@ -48,7 +48,7 @@ def body(choice: Choice) -> None:
         step = choices.step_choice(choice)
         offered = rivals(choice)
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            short = {word: name for name, word in links.short_names(list(offered)).items()}
+            short = {word: name for name, word in links.short_names(list(offered), choice.run.name).items()}
             first = [one for one in short if _same_events(offered[short[one]], choice.run)][:FIRST]
             chosen = choices.several("Models", list(short), first, key="models")
             k = int(choices.one_of("Length of the lists", ["10", "5", "20"], key="k"))
