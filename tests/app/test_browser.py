@@ -15,10 +15,14 @@ TRACE = "/trace?run=mixed/recblr&user=u0002&step=20"
 
 
 def heat_map(page: Any) -> Any:
-    """The canvas, once its cells are drawn."""
+    """The canvas, once its cells are drawn and what is above it no longer pushes it down."""
     page.wait_for_function("document.querySelector('.st-key-heatmap') !== null")
     canvas = page.locator(".st-key-heatmap canvas")
     canvas.wait_for(state="visible")
+    before, now = None, canvas.bounding_box()
+    while now != before:
+        page.wait_for_timeout(250)
+        before, now = now, canvas.bounding_box()
     return canvas
 
 
