@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from recblr.figures.shades import amount, ink
 from recblr.figures.view import MARGIN, ROLES, View, new_figure, nothing, number, plural, time_span
 from recblr.trace import MemoryHorizon
 
@@ -63,11 +64,13 @@ def overlap(lists: Mapping[str, Sequence[str]]) -> View:
 
 
 def _overlap_figure(names: list[str], lists: Mapping[str, Sequence[str]]) -> go.Figure:
-    values = np.full((len(names), len(names)), np.nan)
-    text = [[""] * len(names) for _ in names]
+    values, scale = np.full((len(names), len(names)), np.nan), amount("write")
+    written = []
     for i, j in combinations(range(len(names)), 2):
         values[j, i] = rbo(lists[names[i]], lists[names[j]])
-        text[j][i] = f"{values[j, i]:.2f}<br>({jaccard(lists[names[i]], lists[names[j]]):.2f})"
+        text = f"{values[j, i]:.2f}<br>({jaccard(lists[names[i]], lists[names[j]]):.2f})"
+        font = {"color": ink(scale, float(values[j, i]))}
+        written.append({"x": names[i], "y": names[j], "text": text, "font": font, "showarrow": False})
     cells = {
         "type": "heatmap",
         "z": values,
@@ -75,12 +78,11 @@ def _overlap_figure(names: list[str], lists: Mapping[str, Sequence[str]]) -> go.
         "y": names,
         "zmin": 0,
         "zmax": 1,
-        "text": text,
-        "texttemplate": "%{text}",
-        "colorscale": [(0.0, "rgba(128, 128, 128, 0.08)"), (1.0, ROLES["write"])],
+        "colorscale": scale,
         "showscale": False,
         "xgap": 2,
         "ygap": 2,
+        "hoverongaps": False,
         "hovertemplate": "%{y} and %{x}: rank-biased overlap %{z:.3f}<extra></extra>",
     }
     return new_figure(
@@ -90,6 +92,7 @@ def _overlap_figure(names: list[str], lists: Mapping[str, Sequence[str]]) -> go.
         x={"range": [-0.5, len(names) - 1.5], "nticks": len(names)},
         y={"range": [len(names) - 0.5, 0.5], "nticks": len(names), "showgrid": False},
         margin={"l": 90, "r": MARGIN, "t": 8, "b": 30},
+        annotations=written,
     )
 
 

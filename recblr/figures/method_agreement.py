@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from recblr.figures.view import MARGIN, ROLES, View, new_figure, nothing, percent
+from recblr.figures.shades import ink, signed
+from recblr.figures.view import MARGIN, View, new_figure, nothing, percent
 
 if TYPE_CHECKING:
     from recblr.explain.faithfulness.agreement import Agreement
@@ -26,7 +27,7 @@ def method_agreement(agreement: Agreement, titles: Mapping[str, str]) -> View:
         return nothing(QUESTION, "Choose a second method to compare.")
     values = agreement.correlation
     below = np.tril(np.ones(values.shape, dtype=bool), -1)
-    shown = np.where(below, values, np.nan)
+    shown, scale = np.where(below, values, np.nan), signed()
     first = np.where(agreement.same_first, "same first event", "another first event")
     cells = {
         "type": "heatmap",
@@ -36,7 +37,7 @@ def method_agreement(agreement: Agreement, titles: Mapping[str, str]) -> View:
         "zmin": -1,
         "zmax": 1,
         "customdata": first,
-        "colorscale": [(0.0, ROLES["negative"]), (0.5, "rgba(128, 128, 128, 0.08)"), (1.0, ROLES["positive"])],
+        "colorscale": scale,
         "showscale": False,
         "xgap": 2,
         "ygap": 2,
@@ -50,9 +51,14 @@ def method_agreement(agreement: Agreement, titles: Mapping[str, str]) -> View:
         x={"range": [-0.5, len(names) - 1.5], "nticks": len(names)},
         y={"range": [len(names) - 0.5, 0.5], "nticks": len(names), "showgrid": False},
         margin={"l": NAMES, "r": MARGIN, "t": 8, "b": 40},
-        # Annotations take the page's text colour; text of the cells would be chosen for a white page.
         annotations=[
-            {"x": names[b], "y": names[a], "text": f"{values[a, b]:.2f}", "showarrow": False}
+            {
+                "x": names[b],
+                "y": names[a],
+                "text": f"{values[a, b]:.2f}",
+                "font": {"color": ink(scale, float(values[a, b] + 1) / 2)},
+                "showarrow": False,
+            }
             for a, b in np.argwhere(below & ~np.isnan(values)).tolist()
         ],
     )

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from recblr.errors import ExplainError
-from recblr.figures.view import MARGIN, ROLES, View, new_figure, nothing, percent
+from recblr.figures.shades import amount, ink
+from recblr.figures.view import MARGIN, View, new_figure, nothing, percent
 
 MEASURES: dict[str, str] = {
     "hit@1": "puts the deciding event first",
@@ -22,6 +23,7 @@ REFERENCES = ("last event", "chance")
 """Rows that need no explanation: always point at the last event, or at any."""
 NAMES = 150
 """Pixels left of the cells."""
+SCALE = amount("write")
 
 Row = Mapping[str, Any]
 
@@ -61,9 +63,15 @@ def scoreboard(rows: Sequence[Row], titles: Mapping[str, str], measure: str = "h
             "nticks": None,
         },
         margin={"l": NAMES, "r": MARGIN, "t": 8, "b": 60},
-        # Annotations take the page's text colour, and stay as they are when a point is chosen.
+        # Annotations stay as they are when a point is chosen, unlike the text of points.
         annotations=[
-            {"x": across, "y": down, "text": _cell(float(value)), "showarrow": False}
+            {
+                "x": across,
+                "y": down,
+                "text": _cell(float(value)),
+                "font": {} if np.isnan(value) else {"color": ink(SCALE, float(value))},
+                "showarrow": False,
+            }
             for (down, across), value in np.ndenumerate(values)
         ],
     )
@@ -85,7 +93,7 @@ def _cells(values: np.ndarray) -> dict[str, Any]:
         "z": values,
         "zmin": 0,
         "zmax": 1,
-        "colorscale": [(0.0, "rgba(128, 128, 128, 0.08)"), (1.0, ROLES["write"])],
+        "colorscale": SCALE,
         "showscale": False,
         "xgap": 2,
         "ygap": 2,
