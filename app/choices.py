@@ -24,10 +24,11 @@ import streamlit as st
 from cache import OpenLog, Subject
 from choice import Choice, Pin
 from components.copy_link import copy_link
-from draw import selected
+from draw import plain, selected
 
 from recblr.data.log import Catalog
 from recblr.errors import HistoryError, RecblrError
+from recblr.figures.view import plural
 from recblr.runs import RunInfo
 
 URL = "query-params"
@@ -35,11 +36,16 @@ LISTED_USERS = 300
 """Users offered by name; any other is reached by typing the id."""
 LISTED_ITEMS = 5000
 PREFERRED = "mixed/recblr"
+MISNAMED = {"item": "target", "model": "run"}
+"""Parameters that a reader may write, as the command line has them, and what they are called here."""
 _PIN_MARK = "~"
+_LETTERS = 60
+"""Of what an address says, repeated to the reader."""
 
 
 def header() -> Choice:
     """Draw the choices and return them; raises RecblrError with the way out where they lead nowhere."""
+    _tell_misnamed()
     boxes = st.columns([3, 3, 3], gap="small")
     with boxes[0]:
         info = _run()
@@ -60,6 +66,9 @@ def header() -> Choice:
         copy_link({"run": info.name, "user": None if subject is None else subject.user}, key="copy_link")
     if subject is None:
         raise HistoryError(_how_to_get_a_log(info))
+    if opened is not None and subject.user is None:
+        long = plural(len(subject), "event")
+        st.caption(f"Shown is the typed history, {long} long, and not that of user {plain(str(name))}.")
     if opened is not None and opened.note:
         st.caption(opened.note)
     with boxes[2]:
@@ -83,7 +92,16 @@ def usual_step(subject: Subject) -> int:
 def step_choice(choice: Choice) -> int:
     """The step slider; by default the last but one event of a user."""
     total = len(choice.subject)
-    step = kept("step", lambda text: _whole(text) and 1 <= int(text) <= total, str(usual_step(choice.subject)))
+    usual = usual_step(choice.subject)
+    step = kept(
+        "step",
+        lambda text: whole(text) and 1 <= int(text) <= total,
+        str(usual),
+        says=lambda text: (
+            f"There is no event {quoted(text)}: the history has the events 1 to {total}. "
+            f"Shown is the model after event {usual}."
+        ),
+    )
     if total == 1:
         return 1
     st.session_state["step_slider"] = int(step or 1)
@@ -129,14 +147,22 @@ def number(label: str, low: int, high: int, default: int, *, key: str, help: str
     return int(st.number_input(label, low, high, default, key=key, bind=URL, help=help))
 
 
-def kept(key: str, valid: Callable[[str], bool], default: str | None = None) -> str | None:
+def kept(
+    key: str,
+    valid: Callable[[str], bool],
+    default: str | None = None,
+    says: Callable[[str], str] | None = None,
+) -> str | None:
     """A choice kept in the URL without a bound widget: its options depend on other choices, or the URL names it by id.
 
     The URL wins where it says something else than what was last written there (a link, or the browser's back button),
-    else the session does, which follows from page to page. What is not valid, or the default, leaves the URL.
+    else the session does, which follows from page to page. What is not valid, or the default, leaves the URL; `says` is
+    what the reader is then told of it.
     """
     in_url, in_session = st.query_params.get(key), st.session_state.get(f"_kept_{key}")
     value = in_session if in_url is None or in_url == st.session_state.get(f"_wrote_{key}") else in_url
+    if says is not None and value is not None and value == in_url and not valid(value):
+        st.warning(says(value))
     value = value if value is not None and valid(value) else default
     wanted = None if value == default else value
     if in_url != wanted:
@@ -161,24 +187,51 @@ def keep(key: str, value: str | None) -> None:
 
 def channel_choice(n_channels: int) -> int | None:
     """Number of the chosen channel, or None."""
-    text = kept("channel", lambda value: _whole(value) and int(value) < n_channels)
+    text = kept("channel", lambda value: whole(value) and int(value) < n_channels)
     return None if text is None else int(text)
 
 
 def moved(component: str) -> None:
     """Callback of a component that the reader moved: puts its step and channel where the page reads them."""
     move = st.session_state[component].get("move") or {}
-    if _whole(move.get("step")):
+    if whole(move.get("step")):
         keep("step", str(int(move["step"])))
-    if _whole(move.get("channel")):
+    if whole(move.get("channel")):
         keep("channel", str(int(move["channel"])))
 
 
-def refuse_unknown(key: str, items: Catalog, also: Sequence[str] = ()) -> None:
-    """Says that the address asks for an item that there is not."""
+def refuse_unknown(key: str, items: Catalog, instead: str, also: Sequence[str] = ()) -> None:
+    """Says that the address asks for an item that there is not, and what is taken `instead`."""
     asked = in_url(key)
     if asked is not None and asked not in items.index and asked not in also:
-        st.warning(f"The {key} “{asked}” is not in the catalogue of this run; shown is the default instead.")
+        example = items.ids[1] if len(items.ids) > 1 else ""
+        st.warning(
+            f"The {key} {quoted(asked)} is not in the catalogue of this run, whose ids look like {quoted(str(example))}"
+            f"; {instead}."
+        )
+
+
+def refuse_unoffered(key: str, label: str, options: Sequence[str], default: Sequence[str]) -> None:
+    """Says that the address asks for what a choice does not offer. Call it before the choice is drawn."""
+    wrong = [one for one in st.query_params.get_all(key) if one not in options]
+    if wrong:
+        named = ", ".join(quoted(one) for one in wrong[:5])
+        shown = ", ".join(quoted(one) for one in default) or "nothing"
+        st.warning(f"{named} is no choice of “{label}” here: there is {', '.join(options)}. Taken is {shown}.")
+
+
+def quoted(text: str) -> str:
+    """What an address says, as a message may repeat it: not too long, and no Markdown."""
+    return f"“{plain(text if len(text) <= _LETTERS else text[:_LETTERS] + '…')}”"
+
+
+def _tell_misnamed() -> None:
+    """Says that the address has a parameter under another name than it has here."""
+    for wrong, right in MISNAMED.items():
+        asked = in_url(wrong)
+        if asked is not None:
+            st.warning(f"No page reads “{wrong}” from the address: write {right}={quoted(asked)[1:-1]}.")
+            del st.query_params[wrong]
 
 
 def step_from_chart(chart: str) -> None:
@@ -208,7 +261,11 @@ def hide_seen(choice: Choice) -> bool:
 
 def pinned() -> Pin | None:
     """What the reader pinned."""
-    text = kept("pin", lambda value: _pinned(value) is not None)
+    text = kept(
+        "pin",
+        lambda value: _pinned(value) is not None,
+        says=lambda value: f"What the address pins, {quoted(value)}, is no user of a run here: nothing is pinned.",
+    )
     return None if text is None else _pinned(text)
 
 
@@ -219,7 +276,7 @@ def _pinned(text: str) -> Pin | None:
     if opened is None or name not in opened.log.user_index:
         return None
     subject = cache.user(opened, name)
-    if not _whole(step) or not 1 <= int(step) <= len(subject):
+    if not whole(step) or not 1 <= int(step) <= len(subject):
         return None
     return Pin(run=run, subject=subject, step=int(step), catalog=opened.log.catalog)
 
@@ -234,7 +291,7 @@ def _run() -> RunInfo:
     names = sorted(runs, key=lambda name: (name != PREFERRED, runs[name].error is not None))
     asked = st.session_state.get("run", st.query_params.get("run"))
     if asked is not None and asked not in runs:
-        st.warning(f"There is no run “{asked}” in the allowed folders; this is {names[0]}.")
+        st.warning(f"There is no run {quoted(asked)} in the allowed folders; this is {names[0]}.")
     _forget_if("run", lambda value: value not in runs)
 
     chosen = st.selectbox("Model (run)", names, key="run", bind=URL)
@@ -248,7 +305,7 @@ def _user(opened: OpenLog) -> str:
     asked = st.session_state.pop("_unknown_user", None) or st.query_params.get("user") or options[0]
     name = str(kept("user", lambda text: text in known, options[0]))
     if asked not in known:
-        st.warning(f"There is no user “{asked}” in the log “{opened.log.name}”; this is user {name}.")
+        st.warning(f"There is no user {quoted(asked)} in the log “{opened.log.name}”; this is user {plain(name)}.")
     st.session_state["user_box"] = name
     st.selectbox(
         f"User (one of {opened.log.n_users:,})",
@@ -302,8 +359,11 @@ def _history(info: RunInfo, opened: OpenLog | None, name: str | None) -> Subject
     if text and text.strip():
         subject, unknown = cache.typed(text, info.name)
         if unknown:
-            shown = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
-            st.warning(f"{len(unknown)} of the typed ids are not in the catalogue of {info.name}: {shown}")
+            shown = ", ".join(quoted(one) for one in unknown[:5]) + (" …" if len(unknown) > 5 else "")
+            st.warning(
+                f"{len(unknown)} of the typed ids are not in the catalogue of {info.name}: {shown}. "
+                + ("The others are read." if subject is not None else "None is left to read.")
+            )
         if subject is not None:
             return subject
     return None if opened is None or name is None else cache.user(opened, name)
@@ -311,7 +371,7 @@ def _history(info: RunInfo, opened: OpenLog | None, name: str | None) -> Subject
 
 def _target(items: Catalog) -> str | None:
     """Kept in the URL by its id and chosen by its title, which a bound widget would write into the URL."""
-    refuse_unknown("target", items)
+    refuse_unknown("target", items, "asked about is the model’s own first choice")
     asked = kept("target", lambda value: value in items.index)
     options = items.ids[1 : LISTED_ITEMS + 1].tolist()
     if asked is not None and asked not in options:
@@ -352,8 +412,11 @@ def _forget_if(key: str, wrong: Callable[[Any], bool]) -> None:
         del st.session_state[key]
 
 
-def _whole(value: object) -> bool:
-    return isinstance(value, int) or (isinstance(value, str) and value.isdigit())
+def whole(value: object) -> bool:
+    """Whether int() takes it: some texts are digits and no numbers, and very long ones are refused."""
+    if isinstance(value, str):
+        return value.isascii() and value.isdigit() and len(value) < 12
+    return isinstance(value, int)
 
 
 def _how_to_get_a_log(info: RunInfo) -> str:

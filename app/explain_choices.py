@@ -31,12 +31,13 @@ from recblr.explain import METHODS, Method, Variant, methods_of
 NO_CONTRAST = "nothing"
 FIRST_METHODS = ("held_gates", "counts")
 """Offered first where a backbone can have them."""
+ALONE = "the history has one event, and without it the model says nothing; a longer history has removals"
 
 
 def question(choice: Choice, step: int, *, contrasted: bool = True) -> Asked:
     """The target, by default the first recommendation, and the contrast, by default the best other item.
 
-    Raises ExplainError where the target cannot be recommended, or is its own contrast.
+    Raises ExplainError where the target cannot be recommended.
     """
     boxes = st.columns([3, 2], gap="small", vertical_alignment="bottom") if contrasted else [st.container()]
     with boxes[-1]:
@@ -47,26 +48,28 @@ def question(choice: Choice, step: int, *, contrasted: bool = True) -> Asked:
     target, seen = choice.target or best[0], choice.subject.ids[:step]
     if hide and target in seen:
         raise ExplainError(
-            f"“{choice.title(target)}” is already in the history (event {seen.index(target) + 1}), and items seen "
-            "before are left out: it cannot be recommended. Choose another item above, or switch that off."
+            f"{choices.quoted(choice.title(target))} is already in the history (event {seen.index(target) + 1}), and "
+            "items seen before are left out: it cannot be recommended. Choose another item above, or switch that off."
         )
     contrast = None
     if contrasted:
         with boxes[0]:
             contrast = _contrast(choice, target, next((item for item in best if item != target), None))
-    if contrast == target:
-        raise ExplainError(
-            f"“{choice.title(target)}” is compared with itself: the difference is zero whatever the history. "
-            "Choose another item to compare with, or none."
-        )
     return Asked(run=choice.run.name, subject=choice.subject, step=step, target=target, contrast=contrast, hide=hide)
 
 
 def _contrast(choice: Choice, target: str, best_other: str | None) -> str | None:
     """External id of the item that the target is compared with, None for its own score."""
     items = choice.catalog
-    choices.refuse_unknown("contrast", items, also=(NO_CONTRAST,))
+    choices.refuse_unknown("contrast", items, "compared is with the best other item", also=(NO_CONTRAST,))
     chosen = choices.kept("contrast", lambda value: value == NO_CONTRAST or value in items.index)
+    if chosen == target:
+        st.warning(
+            f"{choices.quoted(choice.title(target))} is compared with itself, and the difference is zero whatever the "
+            "history; compared is with the best other item instead. Choose another item below, or nothing."
+        )
+        chosen = None
+        choices.keep("contrast", None)
     options = [NO_CONTRAST, *(one for one in items.ids[1 : choices.LISTED_ITEMS + 1].tolist() if one != target)]
     if chosen is not None and chosen not in options:
         options.append(chosen)
@@ -84,22 +87,51 @@ def _contrast(choice: Choice, target: str, best_other: str | None) -> str | None
     return best_other if chosen is None else None if chosen == NO_CONTRAST else chosen
 
 
-def method_choice(run: str) -> Method:
-    """How to explain. Said is why a method that the address asks for cannot explain this backbone."""
+def method_choice(run: str, events: int) -> Method:
+    """How to explain `events` of a history. Said is why a method that the address asks for cannot."""
     model = cache.open_run(run).run.model
-    offered = {one.title: one for one in methods_of(model)}
+    offered = {one.title: one for one in methods_of(model) if events > 1 or one.name != "removal"}
     first = next((one for one in FIRST_METHODS if one in METHODS and METHODS[one].title in offered), "removal")
     titles = sorted(offered, key=lambda title: offered[title].name != first)
     asked = choices.in_url("method")
-    refused = next((one for one in METHODS.values() if asked in {one.title, one.name}), None)
-    if refused is not None and refused.title not in offered:
-        st.warning(f"{refused.title} cannot explain this run: {refused.why_not(model)}. Shown is {titles[0]}.")
+    known = next((one for one in METHODS.values() if asked in {one.title, one.name}), None)
+    if known is not None and known.title not in offered:
+        why = known.why_not(model) or ALONE
+        st.warning(f"{known.title} cannot explain this: {why}. Shown is {titles[0]}.")
+    elif known is not None and asked == known.name:
+        st.session_state["method"] = known.title  # as the command line has it
+    elif known is None:
+        choices.refuse_unoffered("method", "Method", titles, titles[:1])
     return offered[choices.one_of("Method", titles, key="method")]
+
+
+def one_of(label: str, options: Sequence[str], *, key: str) -> str:
+    """A bound choice of one, which says so where the address asks for another."""
+    choices.refuse_unoffered(key, label, options, options[:1])
+    return choices.one_of(label, options, key=key)
+
+
+def several(label: str, options: Sequence[str], default: Sequence[str], *, key: str) -> list[str]:
+    """A bound choice of any number, which says so where the address asks for others."""
+    choices.refuse_unoffered(key, label, options, default)
+    return choices.several(label, options, default, key=key)
+
+
+def open_tab(names: Sequence[str], *, key: str) -> tuple[str, Any]:
+    """The tab that the reader opened, which says so where the address asks for another."""
+    choices.refuse_unoffered(key, "Tabs", names, names[:1])
+    return choices.open_tab(names, key=key)
 
 
 def event_choice(first: int, last: int) -> int | None:
     """Number of the event that is looked at, or None."""
-    text = choices.kept("event", lambda value: value.isdigit() and first <= int(value) <= last)
+    text = choices.kept(
+        "event",
+        lambda value: choices.whole(value) and first <= int(value) <= last,
+        says=lambda value: (
+            f"There is no event {choices.quoted(value)} here: the model reads the events {first} to {last}."
+        ),
+    )
     return None if text is None else int(text)
 
 
@@ -160,7 +192,13 @@ def add_edit(given: Variant, catalog: Catalog, made: Sequence[Edit], edit: Edit)
 
 def variant_choice(count: int) -> int:
     """Number of the variant that is looked at, of `count`; by default the last."""
-    return int(choices.kept("variant", lambda text: text.isdigit() and int(text) < count, str(count - 1)) or 0)
+    found = choices.kept(
+        "variant",
+        lambda text: choices.whole(text) and int(text) < count,
+        str(count - 1),
+        says=lambda text: f"There is no variant {choices.quoted(text)}: the last is {count - 1}, which is shown.",
+    )
+    return int(found or 0)
 
 
 def address(asked: Asked) -> dict[str, str]:

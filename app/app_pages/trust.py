@@ -54,10 +54,12 @@ def measure_here(info: RunInfo, opened: OpenLog) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         possible = {one.title: one.name for one in methods_of(cache.open_run(info.name).run.model)}
         usual = [title for title, name in possible.items() if name in FIRST]
-        titles = choices.several("Methods", list(possible), usual, key="methods")
-        label = "Events of each cause" if truth else "Users"
-        count = int(choices.one_of(label, ["10", "5", "25", "50"] if truth else ["5", "10", "20"], key="events"))
-        contrast = CONTRASTS[choices.one_of("Explained is", list(CONTRASTS), key="explained")] if truth else "none"
+        titles = explain_choices.several("Methods", list(possible), usual, key="methods")
+        label, counts = ("Events of each cause", ["10", "5", "25", "50"]) if truth else ("Users", ["5", "10", "20"])
+        count = int(explain_choices.one_of(label, counts, key="events"))
+        contrast = "none"
+        if truth:
+            contrast = CONTRASTS[explain_choices.one_of("Explained is", list(CONTRASTS), key="explained")]
     request = Request(
         run=info.name, state=cache.run_state(info.name), methods=tuple(possible[title] for title in titles),
         events=count, contrast=contrast,
@@ -118,7 +120,7 @@ def watch() -> None:
 
 def live(info: RunInfo, opened: OpenLog, found: Measured) -> None:
     """The scoreboard as measured here, and who is behind a cell."""
-    counted = choices.one_of("A cell shows", list(MEASURES), key="counted")
+    counted = explain_choices.one_of("A cell shows", list(MEASURES), key="counted")
     view = figures.scoreboard(found.rows, TITLES, counted)
     st.caption(f"**Measured here**, {found.seconds:.0f} s, {len(found.cases)} held-out events.")
     code = links.trust_code(info, opened, found.request, counted)
@@ -140,8 +142,8 @@ def behind(info: RunInfo, opened: OpenLog, found: Measured) -> None:
     methods, causes = order_of(found.rows)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         titles = {TITLES[one]: one for one in methods if one in TITLES}
-        method = choices.one_of("Behind the cell of", list(titles), key="behind")
-        cause = choices.one_of("and", causes, key="cause")
+        method = explain_choices.one_of("Behind the cell of", list(titles), key="behind")
+        cause = explain_choices.one_of("and", causes, key="cause")
     cases = [one for one in found.cases if one.cause == cause]
     hits = sum(one.hits[titles[method]] for one in cases)
     heading(

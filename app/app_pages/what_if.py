@@ -55,7 +55,7 @@ def body(choice: Choice) -> None:
             list_of(choice, asked, every, made, chosen)
         with right:
             moved(choice, asked, every, made, chosen)
-        name, tab = choices.open_tab(list(PARTS), key="search")
+        name, tab = explain_choices.open_tab(list(PARTS), key="search")
         with tab, guard():
             PARTS[name](choice, asked, variant, made, chosen)
 
@@ -76,7 +76,7 @@ def editor(choice: Choice, asked: Asked, given: Variant, variant: Variant, made:
     strip(events, key="edit_strip", subject=subject, step=event, on_move=move)
     timed = asked.subject.times is not None
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        kind = KINDS[choices.one_of("Edit", [one for one in KINDS if timed or KINDS[one] != "gap"], key="edit")]
+        kind = KINDS[explain_choices.one_of("Edit", [one for one in KINDS if timed or KINDS[one] != "gap"], key="edit")]
         edit = next_edit(choice, events, event, kind, chosen)
         st.button(
             "Apply",
@@ -165,7 +165,7 @@ def moved(choice: Choice, asked: Asked, every: list[Variant], made: list[Edit], 
 def smallest(choice: Choice, asked: Asked, variant: Variant, made: list[Edit], chosen: int) -> None:
     """The fewest events whose removal pushes the item out of the list."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        k = int(choices.one_of("Out of the top", ["10", "1", "5", "20"], key="k"))
+        k = int(explain_choices.one_of("Out of the top", ["10", "1", "5", "20"], key="k"))
         wanted = choices.switch("Search", key="smallest", help="Runs the model on hundreds of shorter histories.")
     title = choice.title(asked.target)
     question = f"What is the least that pushes “{title}” out of the top {k}?"
@@ -215,8 +215,8 @@ def inside(choice: Choice, asked: Asked, variant: Variant, made: list[Edit], cho
         return
     number = explain_choices.event_choice(1, len(variant)) or len(variant)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        what = choices.one_of(f"At event {number}", list(INSIDE), key="inside")
-        layer = choices.one_of("In layer", ["all", *(str(n + 1) for n in range(count))], key="in_layer")
+        what = explain_choices.one_of(f"At event {number}", list(INSIDE), key="inside")
+        layer = explain_choices.one_of("In layer", ["all", *(str(n + 1) for n in range(count))], key="in_layer")
     layers = tuple(range(count)) if layer == "all" else (int(layer) - 1,)
     pin = None
     if INSIDE[what] is None:

@@ -32,7 +32,7 @@ def body(choice: Choice) -> None:
         step = choices.step_choice(choice)
         asked = explain_choices.question(choice, step)
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            method = explain_choices.method_choice(choice.run.name)
+            method = explain_choices.method_choice(choice.run.name, asked.step)
             everything = choices.switch("All events as bars", key="all")
         bar = st.empty()  # until a slow method has answered
         found = cache.explained(asked, method.name, partial(tell, bar, method.title))
@@ -53,7 +53,7 @@ def body(choice: Choice) -> None:
         )
         for note in (*found.notes, *truth(choice, asked, found, events)):
             st.markdown(plain(note))
-        name, tab = choices.open_tab(list(PARTS), key="evidence")
+        name, tab = explain_choices.open_tab(list(PARTS), key="evidence")
         with tab, guard():
             PARTS[name](choice, asked, method, found, events, chosen)
 
@@ -162,8 +162,8 @@ def deletion(
         st.info("The history has one event: there is no order of events to test.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        kind = choices.one_of("Events are", ["left out", "kept"], key="curve")
-        measure = choices.one_of("Measured by", list(MEASURES), key="measure")
+        kind = explain_choices.one_of("Events are", ["left out", "kept"], key="curve")
+        measure = explain_choices.one_of("Measured by", list(MEASURES), key="measure")
     kind = "deletion" if kind == "left out" else "insertion"
     drawn = cache.curve(asked, method.name, kind)
     view = figures.deletion_curve(drawn, measure, name=method.title)
@@ -183,7 +183,7 @@ def agreement(
         return
     possible = {one.title: one.name for one in methods_of(cache.open_run(asked.run).run.model)}
     usual = [title for title, name in possible.items() if name in COMPARED or name == method.name]
-    titles = choices.several("Methods", list(possible), usual, key="methods")
+    titles = explain_choices.several("Methods", list(possible), usual, key="methods")
     names = [possible[title] for title in titles]
     if len(names) < 2:
         st.info("Choose at least two methods above.")

@@ -12,6 +12,8 @@ from recblr.trace import Trace
 
 SHARE = 0.9
 """Share of the state that the memory horizon covers."""
+_TICKED = 10
+"""Events that all have their number at the axis."""
 
 
 def horizon_sentence(trace: Trace, layer: int, step: int, events: Events) -> str:
@@ -71,8 +73,9 @@ def memory(trace: Trace, layer: int, step: int, events: Events) -> View:
 
 
 def events_axis(events: Events) -> dict[str, Any]:
-    """The x-axis that all event figures share, each event one unit wide."""
-    return {"range": [events.first - 0.5, events.last + 0.5], "tickformat": "d"}
+    """The x-axis that all event figures share, each event one unit wide; of few events, each has one tick."""
+    axis = {"range": [events.first - 0.5, events.last + 0.5], "tickformat": "d"}
+    return {**axis, "tick0": events.first, "dtick": 1} if len(events) <= _TICKED else axis
 
 
 def layer_word(layer: int) -> str:

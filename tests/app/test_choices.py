@@ -79,7 +79,7 @@ def test_a_run_that_cannot_be_shown_says_why_and_the_others_still_work(
 def test_a_run_without_its_log_answers_for_a_typed_history(app: Open) -> None:
     at = app("trace", run="elsewhere/recblr", history="a, b,zzz\nc")
     assert not at.error
-    assert "1 of the typed ids are not in the catalogue of elsewhere/recblr: zzz" in told(at)
+    assert "1 of the typed ids are not in the catalogue of elsewhere/recblr: “zzz”" in told(at)
     strip = component(at, "strip")
     assert strip["titles"] == ["Apple", "Bread & <b>butter</b>", "*Cake*"]
     assert strip["when"] == ["", "", ""]

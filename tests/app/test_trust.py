@@ -130,6 +130,13 @@ def test_no_method_chosen_is_no_fault(app: Open) -> None:
     assert next(one for one in at.button if one.label == "Measure").disabled
 
 
+def test_methods_and_counts_that_are_not_offered_are_named(app: Open) -> None:
+    at = app("trust", run="mixed/markov", methods=["Held gates"], events="7")
+    assert not at.exception
+    assert "“Held gates” is no choice of “Methods” here: there is Removal, Counts. Taken is “Removal”" in told(at)
+    assert "“7” is no choice of “Events of each cause” here: there is 10, 5, 25, 50. Taken is “10”." in told(at)
+
+
 def test_a_log_without_causes_is_measured_against_the_model_itself() -> None:
     opened = cache.run_log(cache.runs()["mixed/recblr"])
     run = cache.open_run("mixed/recblr").run

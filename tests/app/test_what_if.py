@@ -189,6 +189,24 @@ def test_edits_that_cannot_be_made_here_are_told_and_dropped(app: Open) -> None:
     assert "is no edit" in told(app("what_if", edits="<script>", **RECALL))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"variant": "9"}, "There is no variant “9”: the last is 0, which is shown."),
+        ({"variant": "²"}, "There is no variant “²”"),
+        ({"edit": "explode"}, "“explode” is no choice of “Edit” here"),
+        ({"search": "Inside the model", "in_layer": "9"}, "“9” is no choice of “In layer” here: there is all, 1, 2."),
+        ({"target": "nothing"}, "The target “nothing” is not in the catalogue"),
+    ],
+)
+def test_what_an_address_asks_for_in_vain_is_named(app: Open, wrong: dict[str, str], says: str) -> None:
+    at = app("what_if", **{**RECALL, **wrong})
+    assert not at.exception
+    assert not at.error
+    assert says in told(at)
+    assert at.radio(key="variant_list").options == ["0 · as given · rank 1"]
+
+
 def test_the_only_event_cannot_be_removed(app: Open) -> None:
     at = app("what_if", history="i001", smallest="true")
     assert not at.exception

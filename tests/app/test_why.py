@@ -110,7 +110,7 @@ def test_a_counting_baseline_is_explained_by_its_counts(app: Open, run: str, say
 
 def test_a_method_that_a_backbone_cannot_have_is_refused_with_its_reason(app: Open) -> None:
     at = app("why", method="Counts", **RECALL)
-    assert "Counts cannot explain this run: RecBLR learns its weights and looks up no counts" in told(at)
+    assert "Counts cannot explain this: RecBLR learns its weights and looks up no counts" in told(at)
     assert "exact with gates held" in shown(at)
     at = app("why", run="mixed/markov", method="Held gates", **RECALL)
     assert "it has neither gates nor gradients" in told(at)
@@ -151,10 +151,62 @@ def test_an_unknown_item_in_the_address_is_told_and_replaced_by_the_default(app:
     assert "Why “Opal reward: key ring” and not" in shown(at)
 
 
-def test_an_item_compared_with_itself_is_refused(app: Open) -> None:
+def test_an_item_compared_with_itself_is_told_and_compared_with_the_best_other(app: Open) -> None:
     at = app("why", target="i001", contrast="i001", **RECALL)
     assert not at.exception
-    assert "is compared with itself" in told(at)
+    assert "“Tripod” is compared with itself" in told(at)
+    assert shown(at).count("Why “Tripod” and not “") == 1
+    assert "Why “Tripod” and not “Tripod”" not in shown(at)
+
+
+WRONG = {
+    "a user": ({"user": "nobody"}, "There is no user “nobody” in the log “mixed”; this is user u0012."),
+    "a step": ({"step": "999"}, "There is no event “999”: the history has the events 1 to 30."),
+    "a step that is no number": ({"step": "²"}, "There is no event “²”"),
+    "a step of many digits": ({"step": "9" * 5000}, "9…”: the history has the events 1 to 30."),
+    "an event": ({"event": "29"}, "There is no event “29” here: the model reads the events 1 to 28."),
+    "an event that is no number": ({"event": "²"}, "There is no event “²”"),
+    "a method": ({"method": "magic"}, "“magic” is no choice of “Method” here: there is Held gates, Removal"),
+    "a tab": ({"evidence": "magic"}, "“magic” is no choice of “Tabs” here: there is Over time"),
+    "the name of a parameter": ({"item": "i001"}, "No page reads “item” from the address: write target=i001."),
+    "a pin": ({"pin": "mixed/recblr~nobody~3"}, "is no user of a run here: nothing is pinned"),
+    "Markdown": ({"target": "**[a](http://b)**"}, "The target “**[a](http://b)**” is not in the catalogue"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_an_address_asks_for_in_vain_is_named_and_the_page_still_answers(app: Open, what: str) -> None:
+    wrong, says = WRONG[what]
+    at = app("why", **{**RECALL, **wrong})
+    assert not at.exception
+    assert not at.error
+    assert says in told(at)
+    assert any("base" in one["data"][0] for one in figures(at)), "the waterfall is not drawn"
+
+
+def test_a_message_repeats_an_address_without_its_markdown(app: Open) -> None:
+    at = app("why", target="[click](http://elsewhere.example)", **RECALL)
+    assert "](" not in at.warning[0].value
+    assert "\\[click\\]\\(http" in at.warning[0].value
+
+
+def test_a_method_may_be_named_as_the_command_line_names_it(app: Open) -> None:
+    at = app("why", method="gradient_input", **RECALL)
+    assert not told(at)
+    assert ":orange-badge[estimate]" in shown(at)
+
+
+def test_a_typed_history_says_that_it_stands_in_place_of_the_user(app: Open) -> None:
+    at = app("why", history="i001,zzz")
+    assert "1 of the typed ids are not in the catalogue of mixed/recblr: “zzz”. The others are read." in told(at)
+    assert "Shown is the typed history, 1 event long, and not that of user u0012." in shown(at)
+    assert "None is left to read." in told(app("why", history="zzz"))
+
+
+def test_the_axis_of_a_single_event_has_one_tick(app: Open) -> None:
+    at = app("why", history="i001")
+    axis = figures(at)[-1]["layout"]["xaxis"]
+    assert (axis["tick0"], axis["dtick"]) == (1, 1)
 
 
 def test_an_item_already_in_the_history_is_explained_or_refused_as_the_ranking_has_it(
@@ -176,7 +228,8 @@ def test_a_history_of_one_is_explained_and_its_removal_refused(app: Open, eviden
     assert "The history has one event" in shown(at)
     at = app("why", history="i001", method="Removal")
     assert not at.exception
-    assert "without it a model says nothing" in told(at)
+    assert "Removal cannot explain this: the history has one event" in told(at)
+    assert "exact with gates held" in shown(at)
 
 
 def test_a_run_without_its_log_is_explained_for_a_typed_history(app: Open) -> None:
