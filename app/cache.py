@@ -132,6 +132,13 @@ def runs() -> dict[str, RunInfo]:
     return {info.name: info for info in list_runs()}
 
 
+@st.cache_resource(show_spinner=False)
+def kinds() -> dict[str, str]:
+    """Backbone -> how it carries the past along, in the order of the registry."""
+    registry = import_module("recblr.backbones").REGISTRY
+    return {name: backbone.kind() for name, backbone in registry.items()}
+
+
 def open_run(name: str) -> Recommender:
     """A run by name; raises CheckpointError with the way out where it cannot be opened."""
     folder = resolve_run(name)

@@ -29,6 +29,25 @@ def _same_events(one: RunInfo, other: RunInfo) -> bool:
     return one.data.get("fingerprint") == other.data.get("fingerprint")
 
 
+def telling(choice: Choice, offered: dict[str, RunInfo]) -> list[str]:
+    """The models compared at first, all trained on the same events: the chosen one, then one of each other kind, of
+    each the first in the registry; then the next, as long as there are places left."""
+    kinds = cache.kinds()
+    order = {backbone: n for n, backbone in enumerate(kinds)}
+    like = [name for name, info in offered.items() if name != choice.run.name and _same_events(info, choice.run)]
+    like.sort(key=lambda name: order.get(offered[name].backbone, len(order)))
+    kind_of = {name: kinds.get(offered[name].backbone) for name in like}
+    firsts = {kind: name for name, kind in reversed(kind_of.items()) if kind != kinds.get(choice.run.backbone)}
+    own_kind = sorted(firsts.values(), key=like.index)
+    return [choice.run.name, *own_kind, *(name for name in like if name not in own_kind)][:FIRST]
+
+
+def _by_kind(offered: dict[str, RunInfo], short: dict[str, str], chosen: list[str]) -> str:
+    kinds = cache.kinds()
+    told = [(word, kinds.get(offered[short[word]].backbone)) for word in chosen]
+    return ", ".join(word if kind is None else f"{word} ({kind})" for word, kind in told)
+
+
 def lists_of(choice: Choice, names: list[str], step: int, k: int, hide: bool) -> dict[str, list[tuple[str, str]]]:
     """Top k of each model that can be opened; what cannot is said, and the others stay."""
     lists = {}
@@ -48,11 +67,14 @@ def body(choice: Choice) -> None:
         step = choices.step_choice(choice)
         offered = rivals(choice)
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            short = {word: name for name, word in links.short_names(list(offered), choice.run.name).items()}
-            first = [one for one in short if _same_events(offered[short[one]], choice.run)][:FIRST]
+            words = links.short_names(list(offered), choice.run.name)
+            short = {word: name for name, word in words.items()}
+            first = [words[name] for name in telling(choice, offered)]
             chosen = choices.several("Models", list(short), first, key="models")
             k = int(choices.one_of("Length of the lists", ["10", "5", "20"], key="k"))
             hide = choices.hide_seen(choice)
+        if len(first) > 1 and chosen == first:
+            st.caption(plain(f"Shown first is a model of each kind: {_by_kind(offered, short, first)}."))
         if not chosen:
             st.info("Choose at least one model above.")
             return

@@ -120,6 +120,15 @@ class SequentialBackbone(nn.Module):
                 return name
         return "custom"
 
+    @classmethod
+    def kind(cls) -> str:
+        """How it carries the past along, in words for a reader."""
+        if not cls.learns:
+            return "counting"
+        if not cls.recurrent:
+            return "attention"
+        return "linear recurrence" if cls.unrolls else "recurrence through a nonlinearity"
+
     def embed(self, items: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
         raise NotImplementedError
 

@@ -12,6 +12,7 @@ from tests_app import component, shown
 
 import recblr
 from recblr import figures
+from recblr.backbones import REGISTRY
 from recblr.data.log import InteractionLog
 from recblr.leaderboard.entries import recorded
 
@@ -29,6 +30,20 @@ def test_one_column_a_model_with_the_librarys_own_list(app: Open, sample_log: In
         )
         assert [one["id"] for one in column["items"]] == [row.item for row in best]
     assert data["truth"] == ids[20]
+
+
+@pytest.mark.parametrize("run", ["mixed/recblr", "mixed/hstu", "mixed/mingru", "mixed/markov"])
+def test_at_first_the_models_of_each_kind_are_compared_the_chosen_one_in_front(app: Open, run: str) -> None:
+    at = app("compare", run=run, user="u0002")
+    names = [one["name"] for one in component(at, "toplists")["lists"]]
+    kinds = [REGISTRY[name].kind() for name in names]
+    assert names[0] == run.rpartition("/")[2]
+    assert set(kinds) == {cls.kind() for cls in REGISTRY.values()}
+    assert len(kinds) == len(set(kinds))
+    for name, kind in list(zip(names, kinds, strict=True))[1:]:
+        assert name == next(one for one, cls in REGISTRY.items() if cls.kind() == kind)
+        assert f"{name} ({kind})" in shown(at)
+    assert "of each kind" not in shown(app("compare", run=run, models=["recblr", "lrurec"]))
 
 
 def test_seen_items_leave_every_list_on_request(app: Open, sample_log: InteractionLog) -> None:

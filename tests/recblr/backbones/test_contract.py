@@ -267,3 +267,13 @@ def test_unknown_settings_and_presets_are_errors_that_list_the_known_ones(name):
         make_config(REGISTRY[name], "as-published", n_items=3)
     with pytest.raises(ConfigError, match="max_len is 0"):
         make_config(REGISTRY[name], n_items=3, max_len=0)
+
+
+def test_a_backbone_says_in_words_how_it_carries_the_past_along() -> None:
+    kinds = {name: REGISTRY[name].kind() for name in ("recblr", "gru4rec", "sasrec", "markov")}
+    assert kinds == {
+        "recblr": "linear recurrence",
+        "gru4rec": "recurrence through a nonlinearity",
+        "sasrec": "attention",
+        "markov": "counting",
+    }
