@@ -137,7 +137,7 @@ def intervene(question: Question, edits: Sequence[Edit]) -> Intervened:
 
 
 def _event(question: Question, t: int, rows: int) -> tuple[Tensor, Tensor]:
-    items, times = torch.from_numpy(question.items[t : t + 1]), torch.from_numpy(question.times[t : t + 1])
+    items, times = torch.tensor(question.items[t : t + 1]), torch.tensor(question.times[t : t + 1])  # copies
     return items.expand(rows), times.expand(rows)
 
 

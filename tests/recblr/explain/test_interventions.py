@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import torch
 
 from recblr.backbones import REGISTRY, SequentialBackbone
 from recblr.errors import ExplainError
-from recblr.explain import ask
+from recblr.explain import Variant, ask
 from recblr.explain.interventions import Edit, intervene, paste, state_at
 from recblr.explain.question import Question
 
@@ -123,6 +124,19 @@ def test_pasting_a_state_onto_itself_touches_nothing(make: Make, name: str) -> N
     question = _ask(make(name), ITEMS)
     with pytest.raises(ExplainError, match="nothing was touched"):
         intervene(question, paste(question, 2, at=2))
+
+
+def test_an_edited_history_that_nobody_may_write_to_is_copied(make: Make) -> None:
+    given = Variant(items=ITEMS, times=range(len(ITEMS)))
+    assert not given.items.flags.writeable
+    question = _ask(make("lrurec"), ITEMS).about(given.items, given.times)
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            intervene(question, [Edit(kind="state", layer=0, step=3)])
+    finally:
+        torch.set_warn_always(False)
 
 
 @pytest.mark.parametrize("name", [*LINEAR, *MIXED])
