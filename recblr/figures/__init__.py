@@ -11,6 +11,7 @@ from recblr.figures.agreement import horizons, jaccard, overlap, rbo, true_ranks
 from recblr.figures.channel import channel_parts
 from recblr.figures.deletion_curve import deletion_curve
 from recblr.figures.events import Events, describe
+from recblr.figures.faithful import faithful
 from recblr.figures.golden_triangle import golden_triangle
 from recblr.figures.half_life import lives
 from recblr.figures.heat_map import heat
@@ -30,6 +31,7 @@ __all__ = [
     "deletion_curve",
     "describe",
     "explained_events",
+    "faithful",
     "golden_triangle",
     "heat",
     "horizon_sentence",

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from recblr.errors import ExplainError
 from recblr.explain.attribution import Attribution
-from recblr.explain.faithfulness.curves import checked_order
+from recblr.explain.faithfulness.curves import DRAWS, checked_order, random_orders
 from recblr.explain.faithfulness.reruns import Measure, run_again
 from recblr.explain.question import Question
 
@@ -88,8 +88,16 @@ class NormalisedAOPC:
     @property
     def normalised(self) -> float:
         """0 to 1; .5 where no order differs from another."""
-        span = self.best - self.worst
-        return (self.aopc - self.worst) / span if span > 1e-9 else 0.5
+        return float(self.place(np.array(self.aopc)))
+
+    @property
+    def decided(self) -> bool:
+        """Whether the order of removals matters at all."""
+        return self.best - self.worst > 1e-9
+
+    def place(self, aopc: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Other orders between the same bounds; below 0 or above 1 where one is beyond what the search found."""
+        return (aopc - self.worst) / (self.best - self.worst) if self.decided else np.full_like(aopc, 0.5)
 
 
 def normalised_aopc(
@@ -122,6 +130,21 @@ def normalised_aopc(
         for sense in (1.0, -1.0)
     )
     return NormalisedAOPC(aopc=aopc, best=max(best, aopc), worst=min(worst, aopc), depth=steps)
+
+
+def random_aopc(
+    question: Question, *, depth: int = 5, draws: int = DRAWS, seed: int = 0, measure: Measure = "log_prob"
+) -> Float[NDArray[np.float64], " D"]:
+    """AOPC of random orders: what chance reaches. Raises as `normalised_aopc`."""
+    n = len(checked_order(question, np.arange(len(question))))
+    if min(depth, draws) < 1:
+        raise ExplainError(f"depth {depth} and draws {draws}: each must be at least 1")
+    steps = min(depth, n - 1)
+    place = np.argsort(random_orders(n, draws, seed), axis=1)
+    kept = place[:, None, :] >= np.arange(1, steps + 1)[:, None]  # [D, steps, T]
+    f = run_again(question, np.concatenate([np.ones((1, n), dtype=bool), kept.reshape(-1, n)])).read(measure)
+    sign = -1.0 if measure == "rank" else 1.0
+    return np.asarray(sign * (f[0] - f[1:]).reshape(draws, steps).mean(axis=1))
 
 
 def _beam(

@@ -19,7 +19,7 @@ from recblr.explain import ask, explain
 from recblr.explain.attribution import Attribution
 from recblr.explain.faithfulness.agreement import agreement, ranks, spearman
 from recblr.explain.faithfulness.curves import curve, random_orders, usual_counts
-from recblr.explain.faithfulness.erasure import erasure, normalised_aopc
+from recblr.explain.faithfulness.erasure import erasure, normalised_aopc, random_aopc
 from recblr.explain.faithfulness.reruns import run_again, whole
 from recblr.explain.question import Question
 
@@ -172,7 +172,7 @@ def test_what_a_curve_cannot_be_drawn_of_is_said(
 
 def test_a_history_of_one_has_no_curve(question: Question) -> None:
     alone = ask(question.model, [3], target=N)
-    for measure in (curve, erasure, normalised_aopc):
+    for measure in (curve, erasure, normalised_aopc, lambda asked, _: random_aopc(asked)):
         with pytest.raises(HistoryError, match="one event"):
             measure(alone, [0])
 
@@ -217,6 +217,25 @@ def test_the_best_order_of_the_toy_has_normalised_aopc_one_and_the_worst_zero(qu
     assert best.worst == pytest.approx((-3 - 3 - 3) / 3)
     middle = normalised_aopc(question, np.arange(8), depth=3, measure="logit")
     assert 0 < middle.normalised < 1
+
+
+def test_the_area_of_random_orders_is_that_of_each_of_the_orders_drawn(question: Question) -> None:
+    found = random_aopc(question, depth=3, draws=6, seed=2, measure="logit")
+    orders = random_orders(8, 6, 2)
+    by_hand = [normalised_aopc(question, order, depth=3, measure="logit").aopc for order in orders]
+    np.testing.assert_allclose(found, by_hand, atol=1e-6)
+    np.testing.assert_allclose(found, np.cumsum(WORTH[orders], axis=1)[:, :3].mean(axis=1), atol=1e-6)
+    bounds = normalised_aopc(question, orders[0], depth=3, measure="logit")
+    assert bounds.place(found)[0] == pytest.approx(bounds.normalised)
+    with pytest.raises(ExplainError, match="at least 1"):
+        random_aopc(question, draws=0)
+
+
+def test_where_no_event_matters_no_order_is_better_than_another(make: Callable[..., SequentialBackbone]) -> None:
+    found = normalised_aopc(ask(make("popularity"), [1, 2, 3, 4], target=5), np.arange(4))
+    assert not found.decided
+    assert found.normalised == 0.5
+    assert found.place(np.array([1.0, -2.0])).tolist() == [0.5, 0.5]
 
 
 def test_normalised_aopc_finds_pairs_that_only_work_together(
