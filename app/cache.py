@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from recblr.explain import Attribution, MinimalRemoval, Question, Variant
     from recblr.explain.faithfulness.agreement import Agreement
     from recblr.explain.faithfulness.curves import Curve
+    from recblr.explain.faithfulness.erasure import NormalisedAOPC
     from recblr.explain.interventions import Intervened, Said
     from recblr.explain.outcomes import Outcomes
     from recblr.recommender import Recommendations, Recommender
@@ -375,6 +376,19 @@ def curve(asked: Asked, method: str, kind: str) -> Curve:
 
     drawn: Curve = _answer(asked, ("curve", method, kind), ask)
     return drawn
+
+
+def aopc(asked: Asked, method: str) -> tuple[NormalisedAOPC, Any]:
+    """(how far the order of an explanation gets between the worst and the best that a search finds, [D] what random
+    orders get); for two events or more."""
+    found = explained(asked, method)
+
+    def ask(question: Question) -> Any:
+        erasure = import_module("recblr.explain.faithfulness.erasure")
+        return erasure.normalised_aopc(question, found), erasure.random_aopc(question)
+
+    answer: tuple[NormalisedAOPC, Any] = _answer(asked, ("aopc", method), ask)
+    return answer
 
 
 def agreement(asked: Asked, methods: Sequence[str]) -> Agreement:

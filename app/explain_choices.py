@@ -123,6 +123,12 @@ def open_tab(names: Sequence[str], *, key: str) -> tuple[str, Any]:
     return choices.open_tab(names, key=key)
 
 
+def usual_method(run: str) -> Method:
+    """The method that is offered first for a run."""
+    offered = {one.name: one for one in methods_of(cache.open_run(run).run.model)}
+    return next(offered[name] for name in (*FIRST_METHODS, "removal") if name in offered)
+
+
 def event_choice(first: int, last: int) -> int | None:
     """Number of the event that is looked at, or None."""
     text = choices.kept(

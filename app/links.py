@@ -84,7 +84,7 @@ def trace_code(choice: Choice, events: Events, call: str) -> str:
     times = "times" if choice.subject.times is None else f"times{until}"
     return "\n".join(
         [
-            *_open_code(choice),
+            *open_code(choice),
             "",
             "from recblr.figures import describe",
             f"from {home} import {function}",
@@ -98,43 +98,12 @@ def trace_code(choice: Choice, events: Events, call: str) -> str:
     )
 
 
-def compare_code(choice: Choice, models: Mapping[str, str], step: int, k: int, hide_seen: bool) -> str:
-    """Python that makes the lists of the Compare page again, as `lists`."""
-    times = "None" if choice.subject.times is None else f"times[:{step}]"
-    return "\n".join(
-        [
-            *_open_code(choice),
-            "",
-            "from recblr import figures",
-            "",
-            f"models = {{name: recblr.load(run) for name, run in {dict(models)!r}.items()}}",
-            "lists = {",
-            f"    name: [row.item for row in one.recommend(ids[:{step}], k={k}, times={times}, mask_seen={hide_seen})]",
-            "    for name, one in models.items()",
-            "}",
-        ]
-    )
-
-
-def results_code(table: str) -> str:
-    """Python that draws the recorded results of a table again, as `view`."""
-    return "\n".join(
-        [
-            "from recblr import figures",
-            "from recblr.leaderboard.entries import recorded",
-            "",
-            f"view = figures.golden_triangle(recorded()[{table!r}])",
-            "view.figure",
-        ]
-    )
-
-
 def explain_code(choice: Choice, asked: Asked, method: str, call: str, *, first: int = 1) -> str:
     """Python that makes a figure of an explanation again; `call` is a function of recblr.figures with its arguments."""
     history, asks = _asked(asked)
     return "\n".join(
         [
-            *_open_code(choice),
+            *open_code(choice),
             "",
             "from recblr.explain import explain",
             f"from recblr.figures import explained_events, {call.partition('(')[0]}",
@@ -152,7 +121,7 @@ def curve_code(choice: Choice, asked: Asked, method: str, kind: str, call: str) 
     history, asks = _asked(asked)
     return "\n".join(
         [
-            *_open_code(choice),
+            *open_code(choice),
             "",
             "from recblr.explain import ask, explain",
             "from recblr.explain.faithfulness.curves import curve",
@@ -172,7 +141,7 @@ def agreement_code(choice: Choice, asked: Asked, methods: Sequence[str]) -> str:
     history, asks = _asked(asked)
     return "\n".join(
         [
-            *_open_code(choice),
+            *open_code(choice),
             "",
             "from recblr.explain import METHODS, explain",
             "from recblr.explain.faithfulness.agreement import agreement",
@@ -193,7 +162,7 @@ def outcome_code(choice: Choice, asked: Asked, edited: Sequence[str], call: str,
     variants = ", ".join(edited) or "given.remove(place) for place in range(len(given))"
     return "\n".join(
         [
-            *_open_code(choice),
+            *open_code(choice),
             "",
             "from recblr.explain import Variant, ask",
             "from recblr.explain.outcomes import outcomes",
@@ -217,7 +186,7 @@ def smallest_code(choice: Choice, asked: Asked, variant: str, k: int) -> str:
     history, asks = _asked(asked)
     return "\n".join(
         [
-            *_open_code(choice),
+            *open_code(choice),
             "",
             "from recblr.explain import Variant, ask, minimal_removal",
             "",
@@ -304,7 +273,7 @@ def inside_code(
         ]
     return "\n".join(
         [
-            *_open_code(choice),
+            *open_code(choice),
             "",
             "from recblr.explain import Variant, ask",
             f"from recblr.explain.interventions import {'Edit, intervene' if pin is None else 'intervene, paste'}",
@@ -388,7 +357,7 @@ def compiled_code(request: Mapping[str, Any]) -> str:
     )
 
 
-def _open_code(choice: Choice) -> list[str]:
+def open_code(choice: Choice) -> list[str]:
     """Lines that open the run and the history; they name `model`, `ids` and `times`."""
     subject, opened = choice.subject, choice.opened
     lines = ["import recblr"]

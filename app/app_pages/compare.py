@@ -2,8 +2,11 @@
 
 import cache
 import choices
+import compare_code
+import explain_choices
 import links
 import streamlit as st
+from cache import Asked
 from choices import Choice
 from components.toplists import toplists
 from draw import heading, page_title, plain, show
@@ -92,23 +95,60 @@ def draw(choice: Choice, models: dict[str, str], lists: dict, step: int, k: int,
     heading(question, says + (f" What came next is “{choice.title(came)}”." if came else ""))
     shown = {short: lists[name] for short, name in models.items()}
     toplists(shown, key="toplists", truth=came, target=choice.target, alt=question)
-    code = links.compare_code(choice, models, step, k, hide)
     left, right = st.columns(2, gap="large")
     with left:
         show(figures.overlap({name: [item for item, _ in one] for name, one in shown.items()}), key="overlap",
-             code=code + "\nview = figures.overlap(lists)\nview.figure")  # fmt: skip
+             code=compare_code.compare_code(choice, models, step, k, hide))  # fmt: skip
     with right:
         if came is not None:
             ranks = {short: cache.rank(name, choice.subject, step, came, hide) for short, name in models.items()}
             known = {short: place for short, place in ranks.items() if place is not None}
             if known:
                 view = figures.true_ranks(known, choice.title(came), choice.catalog.n_items)
-                show(view, key="true_ranks", code=code)
-    reaches = {}
+                show(view, key="true_ranks", code=compare_code.true_ranks_code(choice, models, step, came, hide))
+    reaches, read = {}, {}
     for short, name in models.items():
         trace, events = cache.trace(name, choice.subject, step, cache.open_run(name).run.catalog)
         reaches[short] = [trace.horizon(layer, events.index(step)) for layer in range(len(trace.layers))]
-    show(figures.horizons(reaches), key="horizons", code=code)
+        read[short] = events
+    show(figures.horizons(reaches), key="horizons", code=compare_code.horizons_code(choice, models, step, read))
+    faithfulness(choice, models, step, hide)
+
+
+def faithfulness(choice: Choice, models: dict[str, str], step: int, hide: bool) -> None:
+    """On request, how far each model's explanation of one item gets between the bounds of that model."""
+    measured = choices.switch(
+        "Measure whether each model's explanation is faithful",
+        key="faithful",
+        help="Runs each model on some hundreds of shortened histories: up to a few seconds a model.",
+    )
+    if not measured:
+        return
+    best = cache.recommend(choice.run.name, choice.subject, step, 1, hide)
+    item = choice.target or next((row.item for row in best), None)
+    if item is None or step < 2:
+        st.info("There is nothing to measure: an order of removals needs an item to explain and at least two events.")
+        return
+    found, chance, methods = {}, {}, {}
+    bar = st.empty()
+    for n, (short, name) in enumerate(models.items()):
+        bar.progress(n / len(models), text=f"Running {plain(short)} without some of the events")
+        asked = Asked(run=name, subject=choice.subject, step=step, target=item, contrast=None, hide=False)
+        try:
+            methods[short] = explain_choices.usual_method(name)
+            found[short], chance[short] = cache.aopc(asked, methods[short].name)
+        except RecblrError as error:
+            st.warning(f"{plain(short)} is left out: {plain(str(error))}")
+    bar.empty()
+    view = figures.faithful(found, chance, choice.title(item), {name: one.title for name, one in methods.items()})
+    names = {short: methods[short].name for short in found}
+    show(view, key="faithful_aopc", code=compare_code.faithful_code(choice, models, step, item, names))
+    st.caption(
+        "Each model is explained by its own method and judged by itself: events are taken out in the order of the "
+        "explanation and the model is run again; the log-probability of the item falls. Its area is set between those "
+        "of the worst and the best order that a search finds for that model, so models can be compared though their "
+        "scores cannot. It is one answer to one user, and a search may miss the best order; Trust has the means."
+    )
 
 
 @st.fragment
@@ -125,7 +165,7 @@ def costs() -> None:
         dates = sorted(entry.date[:10] for entry in entries)
         when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
         st.caption(plain(f"Recorded, not measured here: {when}, on {machines}."))
-        show(figures.golden_triangle(entries), key="golden_triangle", code=links.results_code(name))
+        show(figures.golden_triangle(entries), key="golden_triangle", code=compare_code.results_code(name))
 
 
 page_title(PAGES["compare"].question)

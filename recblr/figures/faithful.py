@@ -40,10 +40,10 @@ def faithful(found: Mapping[str, NormalisedAOPC], chance: Chance, title: str, me
             _points(known, [float(places[name].mean()) for name in known], "line-ns", 16, ROLES["quiet"], "chance"),
             _points(known, own, "circle", 12, ROLES["state"], "its own explanation", [f"{one:.2f}" for one in own]),
         ],
-        height=96 + 30 * len(known),
+        height=100 + 38 * len(known),
         x_title=f"0: the worst order of taking out {plural(depth, 'event')} that was found, 1: the best",
-        x={"range": [-0.03, 1.09], "tickvals": [0, 0.25, 0.5, 0.75, 1], "showgrid": True},
-        y={"categoryarray": known, "autorange": "reversed", "nticks": len(known), "showgrid": False},
+        x={"range": [-0.03, 1.03], "tickvals": [0, 0.25, 0.5, 0.75, 1], "showgrid": True},
+        y={"categoryarray": known, "range": [len(known) - 0.6, -0.6], "nticks": len(known), "showgrid": False},
         margin={"l": 90, "r": MARGIN, "t": 34, "b": 40},
         showlegend=True,
         hovermode="closest",
@@ -75,8 +75,8 @@ def _points(names: Sequence[str], x: Sequence[float], symbol: str, size: int, co
         "mode": "markers" if text is None else "markers+text",
         "marker": {"symbol": symbol, "size": size, "color": color, "line": {"width": 2 if text is None else 0,
                                                                            "color": color}},
-        "text": None if text is None else [f"  {one}" for one in text],
-        "textposition": "middle right",
+        "text": text,
+        "textposition": "top center",
         "cliponaxis": False,
         "hovertemplate": f"%{{y}}, {legend}: %{{x:.2f}}<extra></extra>",
     }  # fmt: skip
@@ -85,12 +85,14 @@ def _points(names: Sequence[str], x: Sequence[float], symbol: str, size: int, co
 def _answer(
     known: Sequence[str], own: Sequence[float], places: Chance, silent: Sequence[str], depth: int
 ) -> str:  # fmt: skip
+    over = sum(value > places[name].mean() for name, value in zip(known, own, strict=True))
     above = sum(value > places[name].max() for name, value in zip(known, own, strict=True))
     told = f"With the first {plural(depth, 'event')} taken out in the order of its explanation, "
     told += f"{known[0]} gets {number(own[0], 2)} of the way from the worst order to the best"
     if len(known) > 1:
         told += f", {known[-1]} {number(own[-1], 2)}"
-    told += f"; above every random order: {above} of {plural(len(known), 'model')}"
+    told += f". Of {plural(len(known), 'model')}, {over} {'is' if over == 1 else 'are'} above the mean of random orders"
+    told += f", {above} above them all"
     return f"{told}. {_silence(silent).capitalize()}." if silent else f"{told}."
 
 

@@ -84,6 +84,49 @@ def test_a_run_of_another_log_is_compared_with_its_like_only(app: Open) -> None:
     assert [one["name"] for one in component(at, "toplists")["lists"]] == ["recblr"]
 
 
+def test_the_faithfulness_of_each_models_explanation_is_measured_on_request_only(app: Open) -> None:
+    asked: dict[str, Any] = {"user": "u0002", "step": "12", "models": ["recblr", "sasrec", "markov"]}
+    assert "name the events that count" not in shown(app("compare", **asked))
+    at = app("compare", **asked, faithful="true")
+    assert not at.exception
+    assert not at.error
+    best = component(at, "toplists")["lists"][0]["items"][0]["title"]
+    assert f"Does each model's explanation of “{best}” name the events that count?" in shown(at)
+    again = reproduced(at, "faithful_aopc")
+    assert again.answer in shown(at)
+    assert set(again.table["model"]) == {"recblr", "sasrec", "markov"}
+    assert set(again.table["method"]) == {"Held gates", "Counts"}
+
+
+def test_the_item_asked_about_is_the_one_whose_explanations_are_compared(app: Open, sample_log: InteractionLog) -> None:
+    item = sample_log.catalog.ids[7]
+    at = app("compare", user="u0002", step="12", models=["recblr", "popularity"], target=item, faithful="true")
+    assert f"explanation of “{sample_log.catalog.title(7)}”" in shown(at)
+    assert "No event changes what is said by popularity." in shown(at)
+
+
+def test_a_history_of_one_has_no_order_to_measure(app: Open) -> None:
+    at = app("compare", user="u0002", step="1", models=["recblr", "markov"], faithful="true")
+    assert not at.exception
+    assert not at.error
+    assert "at least two events" in shown(at)
+
+
+@pytest.mark.parametrize(("key", "unseen"), [("overlap", "false"), ("true_ranks", "true"), ("horizons", "false")])
+def test_the_python_beside_a_figure_makes_it_again(app: Open, key: str, unseen: str) -> None:
+    at = app("compare", user="u0002", step="12", models=["recblr", "lrurec"], unseen=unseen)
+    assert reproduced(at, key).answer in shown(at)
+
+
+def reproduced(at: AppTest, key: str) -> Any:
+    """What the Python beside a figure makes."""
+    at.session_state[f"{key}_numbers"] = True
+    at.run()
+    names: dict[str, Any] = {}
+    exec(at.code[0].value, names)
+    return names["view"]
+
+
 def test_the_costs_of_all_backbones_are_shown_as_recorded_with_machine_and_date(app: Open) -> None:
     at = app("compare")
     name, entries = next((name, found) for name, found in recorded().items() if len(found) > 1)
@@ -91,11 +134,7 @@ def test_the_costs_of_all_backbones_are_shown_as_recorded_with_machine_and_date(
     assert f"Recorded, not measured here: {min(entry.date for entry in entries)[:10]}" in said
     assert entries[0].trained_on in said
     assert figures.golden_triangle(entries).answer in said
-    at.session_state["golden_triangle_numbers"] = True
-    at.run()
-    names: dict[str, Any] = {}
-    exec(at.code[0].value, names)
-    assert names["view"].answer == figures.golden_triangle(recorded()[name]).answer
+    assert reproduced(at, "golden_triangle").answer == figures.golden_triangle(recorded()[name]).answer
 
 
 def test_without_recorded_results_nothing_is_said_of_costs(app: Open, monkeypatch: pytest.MonkeyPatch) -> None:

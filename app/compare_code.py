@@ -1,0 +1,126 @@
+"""The Python that makes the figures of the Compare page again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from choice import Choice
+from links import open_code
+
+from recblr.figures import Events
+
+
+def compare_code(choice: Choice, models: Mapping[str, str], step: int, k: int, hide_seen: bool) -> str:
+    """The lists, as `lists`, and how far they agree."""
+    return "\n".join(
+        [
+            *_models(choice, models),
+            "lists = {",
+            f"    name: [row.item for row in one.recommend({_history(choice, step)}, k={k}, mask_seen={hide_seen})]",
+            "    for name, one in models.items()",
+            "}",
+            "view = figures.overlap(lists)",
+            "view.figure",
+        ]
+    )
+
+
+def true_ranks_code(choice: Choice, models: Mapping[str, str], step: int, item: str, hide_seen: bool) -> str:
+    """The rank of one item in each model's list of all items."""
+    ids = _history(choice, step).partition(", times")[0]
+    seen = f", one.run.catalog.encode({ids})[0]" if hide_seen else ""
+    return "\n".join(
+        [
+            *_models(choice, models, "import torch", "from recblr.evaluation.ranking import rank_of_target"),
+            "",
+            "",
+            "def rank(one):",
+            f"    scores = torch.from_numpy(one.scores({_history(choice, step)}))[None]",
+            f"    target = torch.tensor([one.run.catalog.index[{item!r}]])",
+            *(
+                [
+                    f"    seen = torch.from_numpy(one.run.catalog.encode({ids})[0]).long()[None]",
+                    "    return float(rank_of_target(scores, target, seen)[0])",
+                ]
+                if seen
+                else ["    return float(rank_of_target(scores, target)[0])"]
+            ),
+            "",
+            "",
+            f"ranks = {{name: rank(one) for name, one in models.items() if {item!r} in one.run.catalog.index}}",
+            f"view = figures.true_ranks(ranks, {choice.title(item)!r}, {choice.catalog.n_items})",
+            "view.figure",
+        ]
+    )
+
+
+def horizons_code(choice: Choice, models: Mapping[str, str], step: int, read: Mapping[str, Events]) -> str:
+    """How far back each layer reaches; `read`: the events that each model's trace holds."""
+    windows = {name: (events.first - 1, events.last, events.index(step)) for name, events in read.items()}
+    times = "None" if choice.subject.times is None else "times[first:last]"
+    return "\n".join(
+        [
+            *_models(choice, models),
+            f"windows = {windows!r}  # events from, to; place of the step",
+            "reaches = {}",
+            "for name, (first, last, at) in windows.items():",
+            f"    trace = models[name].trace(ids[first:last], {times})",
+            "    reaches[name] = [trace.horizon(layer, at) for layer in range(len(trace.layers))]",
+            "view = figures.horizons(reaches)",
+            "view.figure",
+        ]
+    )
+
+
+def faithful_code(choice: Choice, models: Mapping[str, str], step: int, item: str, methods: Mapping[str, str]) -> str:
+    """Normalised AOPC of each model's explanation of an item."""
+    return "\n".join(
+        [
+            *_models(
+                choice,
+                models,
+                "from recblr.explain import METHODS, ask, attribute",
+                "from recblr.explain.faithfulness.erasure import normalised_aopc, random_aopc",
+            ),
+            f"methods = {dict(methods)!r}",
+            "asked = {",
+            f"    name: ask(models[name], {_history(choice, step)}, target={item!r}, mask_seen=False)",
+            "    for name in methods",
+            "}",
+            "found = {name: normalised_aopc(one, attribute(one, methods[name])) for name, one in asked.items()}",
+            "chance = {name: random_aopc(one) for name, one in asked.items()}",
+            "titles = {name: METHODS[method].title for name, method in methods.items()}",
+            f"view = figures.faithful(found, chance, {choice.title(item)!r}, titles)",
+            "view.figure",
+        ]
+    )
+
+
+def results_code(table: str) -> str:
+    """What is recorded of a table of results."""
+    return "\n".join(
+        [
+            "from recblr import figures",
+            "from recblr.leaderboard.entries import recorded",
+            "",
+            f"view = figures.golden_triangle(recorded()[{table!r}])",
+            "view.figure",
+        ]
+    )
+
+
+def _models(choice: Choice, models: Mapping[str, str], *imports: str) -> Sequence[str]:
+    """Lines that open the history and the models, which map a short name to that of the run."""
+    return [
+        *open_code(choice),
+        "",
+        *imports,
+        "from recblr import figures",
+        "",
+        f"models = {{name: recblr.load(run) for name, run in {dict(models)!r}.items()}}",
+    ]
+
+
+def _history(choice: Choice, step: int) -> str:
+    """The arguments that hand over the events up to a step."""
+    return f"ids[:{step}], times={'None' if choice.subject.times is None else f'times[:{step}]'}"
