@@ -132,8 +132,9 @@ def open_tab(names: Sequence[str], *, key: str) -> tuple[str, Any]:
 
 
 def several(label: str, options: Sequence[str], default: Sequence[str], *, key: str) -> list[str]:
-    """A bound choice of any number."""
-    _forget_if(key, lambda value: not set(value) <= set(options))
+    """A bound choice of any number. A default that has become another one is taken where it had been left as it was."""
+    before, st.session_state[f"_default_{key}"] = st.session_state.get(f"_default_{key}"), list(default)
+    _forget_if(key, lambda value: not set(value) <= set(options) or (value == before and value != list(default)))
     return list(st.pills(label, list(options), selection_mode="multi", default=list(default), key=key, bind=URL))
 
 

@@ -46,6 +46,15 @@ def test_at_first_the_models_of_each_kind_are_compared_the_chosen_one_in_front(a
     assert "of each kind" not in shown(app("compare", run=run, models=["recblr", "lrurec"]))
 
 
+def test_another_model_chosen_above_leads_the_columns_unless_the_reader_chose_them(app: Open) -> None:
+    at = app("compare", user="u0002")
+    at.selectbox(key="run").set_value("mixed/hstu").run()
+    assert [one["name"] for one in component(at, "toplists")["lists"]] == ["hstu", "recblr", "gru4rec", "markov"]
+    at.get("button_group")[0].set_value(["lrurec", "sasrec"]).run()
+    at.selectbox(key="run").set_value("mixed/recblr").run()
+    assert [one["name"] for one in component(at, "toplists")["lists"]] == ["lrurec", "sasrec"]
+
+
 def test_seen_items_leave_every_list_on_request(app: Open, sample_log: InteractionLog) -> None:
     items, _ = sample_log.sequence(sample_log.user_index["u0002"])
     seen = set(sample_log.catalog.ids[items[:20]].tolist())
