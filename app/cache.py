@@ -29,6 +29,7 @@ from recblr.data import find_log, fit_to_catalog, open_log
 from recblr.data.locate import is_plain_name
 from recblr.data.log import Catalog, InteractionLog
 from recblr.data.simulator import Truth, has_truth, load_truth
+from recblr.errors import RecblrError
 from recblr.explain import METHODS
 from recblr.figures import Events, View, describe
 from recblr.leaderboard.entries import Entry, recorded
@@ -47,6 +48,10 @@ if TYPE_CHECKING:
 
 SLOW_KEPT = 256
 """Answers of slow explanation methods."""
+Options = tuple[tuple[str, Any], ...]
+"""Options of a method by name."""
+POPULAR = ("baseline", "popularity")
+"""The option that takes the popularity of items, which a log knows."""
 TRUST = Path(recblr.__file__).with_name("results") / "trust.json"
 """Recorded scoreboards, as `recblr trust --out` writes them."""
 
@@ -336,21 +341,24 @@ def _answer(asked: Asked, what: tuple[Any, ...], ask: Callable[[Question], Any])
     return _answered(key, _subject=asked.subject, _ask=ask)
 
 
-def explained(asked: Asked, method: str, tell: Callable[[int, int], None] | None = None) -> Attribution:
+def explained(
+    asked: Asked, method: str, tell: Callable[[int, int], None] | None = None, options: Options = ()
+) -> Attribution:
     """What each event adds to the target's logit, or to its lead over the contrast.
 
-    `tell` hears (done, total) of a method that takes its time. Such answers are kept apart: what a function decorated
-    for caching draws must not be drawn outside of it.
+    `options` are those of the method that differ from its own. `tell` hears (done, total) of a method that takes its
+    time. Such answers are kept apart: what a function decorated for caching draws must not be drawn outside of it.
     """
     attribute = import_module(METHODS[method].module).attribute if method in METHODS else None
     if attribute is None or "progress" not in signature(attribute).parameters:
         quick: Attribution = _answer(asked, ("explained", method), partial(_explain, method))
         return quick
     state = _state_of(resolve_run(asked.run))
-    key = (asked.run, state, asked.subject.key, asked.step, asked.target, asked.contrast, method)
+    key = (asked.run, state, asked.subject.key, asked.step, asked.target, asked.contrast, method, options)
     kept = _slow_answers()
     if key not in kept:
-        kept[key] = _explain(method, _question(asked), progress=tell)
+        given = dict(options) | ({"counts": item_counts(asked.run)} if POPULAR in options else {})
+        kept[key] = _explain(method, _question(asked), progress=tell, **given)
         while len(kept) > SLOW_KEPT:
             kept.pop(next(iter(kept)), None)
     return kept[key]
@@ -362,19 +370,33 @@ def _explain(method: str, question: Question, **options: Any) -> Attribution:
     return answer
 
 
+def method_defaults(method: str) -> dict[str, Any]:
+    """The options of a method with what they are if nothing else is said."""
+    taken = signature(import_module(METHODS[method].module).attribute).parameters
+    return {name: one.default for name, one in taken.items() if one.kind is one.KEYWORD_ONLY}
+
+
+def item_counts(run: str) -> Any:
+    """[V] how often each item occurs in the log of a run, which is here."""
+    opened = run_log(runs()[run])
+    if opened is None:
+        raise RecblrError(f"The log of {run} is not on this machine, so nothing is known of how popular items are.")
+    return np.bincount(opened.log.items, minlength=len(opened.log.catalog))
+
+
 @st.cache_resource(show_spinner=False)
 def _slow_answers() -> dict[tuple[Any, ...], Attribution]:
     return {}
 
 
-def curve(asked: Asked, method: str, kind: str) -> Curve:
+def curve(asked: Asked, method: str, kind: str, options: Options = ()) -> Curve:
     """The deletion or insertion curve of an explanation, beside random orders; for two events or more."""
-    found = explained(asked, method)
+    found = explained(asked, method, options=options)
 
     def ask(question: Question) -> Any:
         return import_module("recblr.explain.faithfulness.curves").curve(question, found, kind)
 
-    drawn: Curve = _answer(asked, ("curve", method, kind), ask)
+    drawn: Curve = _answer(asked, ("curve", method, kind, options), ask)
     return drawn
 
 
@@ -391,10 +413,10 @@ def aopc(asked: Asked, method: str) -> tuple[NormalisedAOPC, Any]:
     return answer
 
 
-def agreement(asked: Asked, methods: Sequence[str]) -> Agreement:
-    """How far methods agree on the question; for two events and two methods or more."""
+def agreement(asked: Asked, methods: Sequence[str], options: Mapping[str, Options]) -> Agreement:
+    """How far methods, each with its options, agree on the question; for two events and two methods or more."""
     compared = import_module("recblr.explain.faithfulness.agreement").agreement
-    found: Agreement = compared([explained(asked, one) for one in methods])
+    found: Agreement = compared([explained(asked, one, options=options.get(one, ())) for one in methods])
     return found
 
 

@@ -143,9 +143,11 @@ def switch(label: str, *, key: str, value: bool = False, help: str = "") -> bool
     return bool(st.toggle(label, value=value, key=key, bind=URL, help=help or None))
 
 
-def number(label: str, low: int, high: int, default: int, *, key: str, help: str | None = None) -> int:
+def number(
+    label: str, low: int, high: int, default: int, *, key: str, help: str | None = None, width: Any = "stretch"
+) -> int:
     """A bound whole number; the key is the name in the URL."""
-    return int(st.number_input(label, low, high, default, key=key, bind=URL, help=help))
+    return int(st.number_input(label, low, high, default, key=key, bind=URL, help=help, width=width))
 
 
 def kept(

@@ -6,8 +6,8 @@ event    number of the event that is looked at
 edits    edits of the history, as in edits.py
 variant  number of the edited history that is looked at, by default the last
 
-Why further has evidence, curve, measure, methods and all; What if has edit, search, smallest, k, inside and in_layer;
-Trust has methods, events, explained, counted, behind and cause.
+Why further has evidence, curve, measure, methods and all, and the options of method_options.py; What if has edit,
+search, smallest, k, inside and in_layer; Trust has methods, events, explained, counted, behind and cause.
 """
 
 from __future__ import annotations
@@ -146,6 +146,14 @@ def event_from_chart(chart: str) -> None:
     point: dict[str, Any] | None = selected(chart)
     if point is not None:
         choices.keep("event", str(round(point["x"])))
+
+
+def event_from_bar(chart: str) -> None:
+    """Callback of the waterfall, whose bars carry (what they are, the number of their event or 0)."""
+    point: dict[str, Any] | None = selected(chart)
+    event = 0 if point is None else int(point.get("customdata", ["", 0])[1])
+    if event:
+        choices.keep("event", str(event))
 
 
 def event_moved(component: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from cache import Asked, OpenLog
+from cache import POPULAR, Asked, OpenLog, Options
 from choice import Choice
 from trust_runs import Request
 
@@ -98,17 +98,17 @@ def trace_code(choice: Choice, events: Events, call: str) -> str:
     )
 
 
-def explain_code(choice: Choice, asked: Asked, method: str, call: str, *, first: int = 1) -> str:
+def explain_code(choice: Choice, asked: Asked, method: str, call: str, *, first: int = 1, options: Options = ()) -> str:
     """Python that makes a figure of an explanation again; `call` is a function of recblr.figures with its arguments."""
     history, asks = _asked(asked)
     return "\n".join(
         [
-            *open_code(choice),
+            *open_code(choice, counted=POPULAR in options),
             "",
             "from recblr.explain import explain",
             f"from recblr.figures import explained_events, {call.partition('(')[0]}",
             "",
-            f'attribution = explain(model, {history}, {asks}, method="{method}", mask_seen=False)',
+            f'attribution = explain(model, {history}, {asks}, method="{method}", mask_seen=False{_options(options)})',
             f"events = explained_events(attribution, model.run.catalog, first={first})",
             f"view = {call}",
             "view.figure",
@@ -116,19 +116,19 @@ def explain_code(choice: Choice, asked: Asked, method: str, call: str, *, first:
     )
 
 
-def curve_code(choice: Choice, asked: Asked, method: str, kind: str, call: str) -> str:
+def curve_code(choice: Choice, asked: Asked, method: str, kind: str, call: str, options: Options = ()) -> str:
     """Python that draws the curve of an explanation again; `call` is a function of recblr.figures of `drawn`."""
     history, asks = _asked(asked)
     return "\n".join(
         [
-            *open_code(choice),
+            *open_code(choice, counted=POPULAR in options),
             "",
             "from recblr.explain import ask, explain",
             "from recblr.explain.faithfulness.curves import curve",
             f"from recblr.figures import {call.partition('(')[0]}",
             "",
             f"question = ask(model, {history}, {asks}, mask_seen=False)",
-            f'attribution = explain(model, {history}, {asks}, method="{method}", mask_seen=False)',
+            f'attribution = explain(model, {history}, {asks}, method="{method}", mask_seen=False{_options(options)})',
             f'drawn = curve(question, attribution, "{kind}")',
             f"view = {call}",
             "view.figure",
@@ -136,18 +136,21 @@ def curve_code(choice: Choice, asked: Asked, method: str, kind: str, call: str) 
     )
 
 
-def agreement_code(choice: Choice, asked: Asked, methods: Sequence[str]) -> str:
-    """Python that compares methods again."""
+def agreement_code(choice: Choice, asked: Asked, methods: Sequence[str], options: Mapping[str, Options]) -> str:
+    """Python that compares methods again, each with its options."""
     history, asks = _asked(asked)
+    given = {name: "dict(" + _options(some)[2:] + ")" for name, some in options.items() if some and name in methods}
+    own = "{" + ", ".join(f"{name!r}: {some}" for name, some in given.items()) + "}"
+    with_own = f", **{own}.get(name, {{}})" if given else ""
     return "\n".join(
         [
-            *open_code(choice),
+            *open_code(choice, counted=any(POPULAR in options.get(name, ()) for name in methods)),
             "",
             "from recblr.explain import METHODS, explain",
             "from recblr.explain.faithfulness.agreement import agreement",
             "from recblr.figures import method_agreement",
             "",
-            f"compared = agreement([explain(model, {history}, {asks}, method=name, mask_seen=False)",
+            f"compared = agreement([explain(model, {history}, {asks}, method=name, mask_seen=False{with_own})",
             f"                      for name in {list(methods)!r}])",
             "view = method_agreement(compared, {name: METHODS[name].title for name in compared.methods})",
             "view.figure",
@@ -289,6 +292,12 @@ def inside_code(
     )
 
 
+def _options(options: Options) -> str:
+    """Further arguments of explain."""
+    given = [f", {name}={value!r}" for name, value in options]
+    return "".join(given) + (", counts=counts" if POPULAR in options else "")
+
+
 def _asked(asked: Asked) -> tuple[str, str]:
     """The arguments that say which history, and which items."""
     until = "" if asked.step == len(asked.subject) else f"[:{asked.step}]"
@@ -357,11 +366,13 @@ def compiled_code(request: Mapping[str, Any]) -> str:
     )
 
 
-def open_code(choice: Choice) -> list[str]:
-    """Lines that open the run and the history; they name `model`, `ids` and `times`."""
+def open_code(choice: Choice, *, counted: bool = False) -> list[str]:
+    """Lines that open the run and the history; they name `model`, `ids` and `times`, and where `counted` the `counts`
+    of items in the log, which is then here."""
     subject, opened = choice.subject, choice.opened
-    lines = ["import recblr"]
-    if opened is None or subject.user is None:
+    lines = [*(["import numpy as np", ""] if counted else []), "import recblr"]
+    typed = opened is None or subject.user is None
+    if opened is None or (typed and not counted):
         return [*lines, "", f'model = recblr.load("{choice.run.name}")', f"ids, times = {list(subject.ids)!r}, None"]
     place = f'SAMPLE_ROOT.parent / "{opened.name}"' if opened.sample else f'find_log("{opened.name}")'
     times = "times.tolist()" if subject.times is not None else "None"
@@ -372,6 +383,13 @@ def open_code(choice: Choice) -> list[str]:
         "",
         f'model = recblr.load("{choice.run.name}")',
         f"log = fit_to_catalog(open_log({place})[0], model.run.catalog)",
-        f'items, times = log.sequence(log.user_index["{subject.user}"])',
-        f"ids, times = log.catalog.ids[items].tolist(), {times}",
+        *(["counts = np.bincount(log.items, minlength=len(log.catalog))"] if counted else []),
+        *(
+            [f"ids, times = {list(subject.ids)!r}, None"]
+            if typed
+            else [
+                f'items, times = log.sequence(log.user_index["{subject.user}"])',
+                f"ids, times = log.catalog.ids[items].tolist(), {times}",
+            ]
+        ),
     ]

@@ -126,6 +126,14 @@ class TrustRunner:
         """The run that answered this request."""
         return self._done.get(request)
 
+    def latest(self, run: str, state: tuple[str, int, int], method: str, cause: str) -> Measured | None:
+        """The last run that measured a method of this run on a cause."""
+        for done in reversed(list(self._done.values())):
+            of_run = (done.request.run, done.request.state) == (run, state) and method in done.request.methods
+            if of_run and any(row["cause"] == cause for row in done.rows):
+                return done
+        return None
+
     def _work(self, measured: Measured, work: Callable[[Measured], None]) -> None:
         try:
             work(measured)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from recblr.figures.events import Events
 from recblr.figures.horizon import events_axis
-from recblr.figures.view import ROLES, View, cursor, new_figure, nothing, number, plural
+from recblr.figures.view import ROLES, UNDIMMED, View, cursor, new_figure, nothing, number, plural
 
 if TYPE_CHECKING:
     from recblr.explain.outcomes import Outcomes  # which imports torch
@@ -41,6 +41,7 @@ def removals(without: Outcomes, now: Outcomes, events: Events, title: str, *, ch
         "customdata": list(zip(events.titles, without.score, strict=True)),
         "hovertemplate": "without event %{x} (%{customdata[0]})<br>rank %{y:,}, score %{customdata[1]:.3~g}"
         "<extra></extra>",
+        **UNDIMMED,
     }
     line = {"width": 1.5, "dash": "dash", "color": ROLES["quiet"]}
     level = {"type": "line", "x0": 0, "x1": 1, "xref": "x domain", "y0": rank, "y1": rank, "line": line}

@@ -29,6 +29,9 @@ ROLES: Mapping[str, str] = {
 }
 """One colour a role, the same in every figure; each has 3:1 contrast on a white and on a nearly black page."""
 
+UNDIMMED: Mapping[str, Any] = MappingProxyType({"unselected": {"marker": {"opacity": 1}}})
+"""For points that can be chosen: the others stay as they are, as what is chosen is marked in the figure itself."""
+
 _NO_MORE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -96,7 +99,7 @@ def number(value: float, digits: int = 3) -> str:
         return "forever" if value > 0 else "-∞"
     if value != 0 and not 1e-4 <= abs(value) < 1e7:
         return f"{value:.{digits - 1}e}"
-    whole = f"{abs(value):.0f}"
+    whole = str(int(abs(float(f"{value:.{digits}g}"))))  # digits before the point, of the number as it is told
     if len(whole) >= digits:
         return f"{value:,.0f}"
     text = f"{value:.{digits}g}"

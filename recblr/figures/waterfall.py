@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recblr.data.log import Catalog
-from recblr.explain.attribution import Attribution
+from recblr.explain.attribution import UNRELIABLE, Attribution
 from recblr.figures.events import Events, describe
 from recblr.figures.horizon import events_axis
-from recblr.figures.view import MARGIN, ROLES, View, cursor, new_figure, number, percent, plural
+from recblr.figures.view import MARGIN, ROLES, UNDIMMED, View, cursor, new_figure, number, percent, plural
 
 NAMES = 200
 """Pixels left of the bars, for the events' titles."""
@@ -35,6 +35,8 @@ class _Step:
     hover: str
     size: float
     role: str
+    event: int = 0
+    """Number of the event; 0 where the bar is of none, or of many."""
 
 
 def explained_events(
@@ -66,12 +68,18 @@ def question_of(attribution: Attribution, catalog: Catalog) -> str:
     return f"Why “{target}” and not “{catalog.title(attribution.contrast)}”?"
 
 
-def waterfall(attribution: Attribution, events: Events, catalog: Catalog, *, most: int = MOST) -> View:
+def waterfall(
+    attribution: Attribution, events: Events, catalog: Catalog, *, most: int = MOST, chosen: int | None = None
+) -> View:
     """The `most` largest parts as bars of their own, then all other events, then the remainder; the last is the sum.
 
-    For an intervention the parts are effects, which need not add up: the remainder is what they miss.
+    For an intervention the parts are effects, which need not add up: the remainder is what they miss. `chosen` is the
+    number of an event to mark, which then has a bar of its own. Each bar carries (what it is, the number of its event
+    or 0), so that it can be chosen.
     """
     order = np.argsort(-np.abs(attribution.values), kind="stable")
+    if chosen is not None:
+        order = np.array(sorted(order, key=lambda place: place != events.index(chosen)))  # the chosen one in front
     own, others = np.sort(order[:most]), order[most:]
     own = own[np.argsort(-attribution.values[own], kind="stable")]
     steps = [_event_step(attribution, events, int(place)) for place in own]
@@ -86,7 +94,7 @@ def waterfall(attribution: Attribution, events: Events, catalog: Catalog, *, mos
     return View(
         question=question_of(attribution, catalog),
         answer=_answer(attribution, events, catalog),
-        figure=_figure(attribution, steps),
+        figure=_figure(attribution, steps, chosen),
         table=table(attribution, events),
     )
 
@@ -102,6 +110,7 @@ def profile(attribution: Attribution, events: Events, catalog: Catalog, *, chose
         "marker": {"color": _colors(values, attribution.reliable), "line": {"width": 0}},
         "customdata": events.titles,
         "hovertemplate": f"event %{{x}}: %{{customdata}}<br>{word} %{{y:+.3~g}}<extra></extra>",
+        **UNDIMMED,
     }
     if attribution.standard_error is not None:
         bars["error_y"] = {"array": attribution.standard_error, "thickness": 1, "color": ROLES["quiet"]}
@@ -116,6 +125,8 @@ def profile(attribution: Attribution, events: Events, catalog: Catalog, *, chose
         bargap=0.15,
     )
     answer = _reach(values, events)
+    if not attribution.reliable:
+        answer = "The error of this estimate is too large to say which events hold most of it."
     question = "How far back do the reasons lie?"
     return View(question=question, answer=answer, figure=figure, table=table(attribution, events))
 
@@ -149,13 +160,17 @@ def table(attribution: Attribution, events: Events) -> pd.DataFrame:
 
 def label(attribution: Attribution) -> str:
     """What kind of statement it is, and its error, in a sentence."""
-    error = f"{attribution.error:.1e} logits"
     if attribution.exactness == "intervention":
         return f"The error is {attribution.error:g}: the model was run. Effects are no shares, and need not add up."
     if attribution.exactness == "estimate":
         share = abs(attribution.error) / max(abs(attribution.explained), 1e-12)
-        kept = "" if attribution.reliable else ": too much to read shares from, so none are shown"
-        return f"The parts miss the whole by up to {error}, {percent(share)} of what they explain{kept}."
+        name = "Convergence delta" if "convergence_delta" in attribution.details else "Error"
+        refused = "" if attribution.reliable else f"; above {percent(UNRELIABLE)} no shares are shown"
+        return (
+            f"{name}: {number(attribution.error)} logits, {percent(share)} of the {number(attribution.explained)} that "
+            f"the events are to explain{refused}."
+        )
+    error = f"{attribution.error:.1e} logits"
     held = " The gates are caused by the events too; what that adds, only removal shows." * (
         "held" in attribution.exactness
     )
@@ -178,10 +193,10 @@ def _total_word(attribution: Attribution) -> str:
 def _event_step(attribution: Attribution, events: Events, place: int) -> _Step:
     name = f"{events.first + place} · {_short(events.titles[place])}"
     hover = f"event {events.first + place}: {events.titles[place]}"
-    return _Step(name=name, hover=hover, size=float(attribution.values[place]), role="")
+    return _Step(name=name, hover=hover, size=float(attribution.values[place]), role="", event=events.first + place)
 
 
-def _figure(attribution: Attribution, steps: list[_Step]) -> Any:
+def _figure(attribution: Attribution, steps: list[_Step], chosen: int | None) -> Any:
     sizes = np.array([one.size for one in steps])
     ends = np.cumsum(sizes[:-1])
     starts = np.concatenate([[0.0], ends[:-1], [0.0]])  # [steps], the sum starts from zero again
@@ -196,9 +211,11 @@ def _figure(attribution: Attribution, steps: list[_Step]) -> Any:
         "text": [signed(one.size) for one in steps],
         "textposition": "outside",
         "cliponaxis": False,
-        "customdata": [one.hover for one in steps],
-        "hovertemplate": "%{customdata}<br>%{text} logits<extra></extra>",
+        "customdata": [[one.hover, one.event] for one in steps],
+        "hovertemplate": "%{customdata[0]}<br>%{text} logits<extra></extra>",
+        **UNDIMMED,
     }
+    marked = [_band(row) for row, one in enumerate(steps) if one.event and one.event == chosen]
     reached = np.concatenate([starts, starts + sizes])
     low, high = float(reached.min()), float(reached.max())
     room = 0.2 * max(high - low, 1e-9)
@@ -208,10 +225,18 @@ def _figure(attribution: Attribution, steps: list[_Step]) -> Any:
         x_title="logits, added from top to bottom",
         x={"range": [low - room, high + room], "zeroline": True, "showgrid": True},
         y={"autorange": "reversed", "nticks": len(steps), "showgrid": False},
-        shapes=[_joint(row, float(end)) for row, end in enumerate(ends)],
+        shapes=[*marked, *(_joint(row, float(end)) for row, end in enumerate(ends))],
         margin={"l": NAMES, "r": MARGIN, "t": 8, "b": 40},
         bargap=0.3,
     )
+
+
+def _band(row: int) -> dict[str, Any]:
+    """What marks the chosen bar, from the names to the right end."""
+    return {
+        "type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": row - 0.47, "y1": row + 0.47, "layer": "below",
+        "fillcolor": "rgba(138, 143, 152, 0.22)", "line": {"width": 0},
+    }  # fmt: skip
 
 
 def _joint(row: int, x: float) -> dict[str, Any]:

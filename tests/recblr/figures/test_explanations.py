@@ -76,6 +76,28 @@ def test_the_question_names_both_items_or_the_score() -> None:
     assert "trails “Title 7” by 2 logits" in waterfall(made([-2.5]), events, CATALOG).answer
 
 
+def test_a_chosen_event_has_a_marked_bar_of_its_own_however_small_and_the_sum_stays() -> None:
+    attribution = made([0.01, *np.linspace(1, 3, 20)])
+    events = explained_events(attribution, CATALOG, first=4)
+    plain = waterfall(attribution, events, CATALOG).figure
+    marked = waterfall(attribution, events, CATALOG, chosen=4).figure
+    numbers = [number for _, number in marked.data[0]["customdata"]]
+    assert 4 not in [number for _, number in plain.data[0]["customdata"]]
+    assert numbers.count(4) == 1
+    assert numbers[-3:] == [0, 0, 0], "the other events, the remainder and the sum are no event"
+    bands = [one for one in marked.layout.shapes if one.type == "rect"]
+    assert [(one.y0 + one.y1) / 2 for one in bands] == [numbers.index(4)]
+    assert ends(marked.data[0])[1][-1] == pytest.approx(ends(plain.data[0])[1][-1])
+    assert marked.data[0]["unselected"]["marker"]["opacity"] == 1
+
+
+def test_the_convergence_delta_is_always_said_in_logits_and_as_a_part_of_what_is_explained() -> None:
+    near = made([2.0, 2.0], exactness="estimate", error=0.1, details={"convergence_delta": 0.1})
+    far = made([2.0, 2.0], exactness="estimate", error=1.0, details={"convergence_delta": 1.0})
+    assert label(near) == "Convergence delta: 0.1 logits, 2.5 % of the 4 that the events are to explain."
+    assert "25 % of the 4 that the events are to explain; above 20 % no shares are shown." in label(far)
+
+
 def test_the_label_never_says_exact_without_an_error() -> None:
     assert "error of 1.0e-06 logits" in label(made([1.0]))
     assert "exact" not in label(made([1.0], exactness="estimate", error=0.01))
@@ -88,7 +110,8 @@ def test_no_share_and_no_colour_of_support_is_shown_where_an_estimate_is_too_far
     events = explained_events(sound, CATALOG)
     assert "share" in waterfall(sound, events, CATALOG).table
     assert "share" not in waterfall(broken, events, CATALOG).table
-    assert "so none are shown" in label(broken)
+    assert "no shares are shown" in label(broken)
+    assert "no shares are shown" not in label(sound)
     assert set(profile(broken, events, CATALOG).figure.data[0]["marker"]["color"]) == {"#8a8f98"}
 
 

@@ -105,7 +105,8 @@ def test_pauses_and_sessions_are_read_from_the_times() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (1234.4, "1,234"), (12.34, "12.3"), (0.001234, "0.00123"), (-2.5, "-2.5"), (100.0, "100"),
+    [(0, "0"), (1234.4, "1,234"), (12.34, "12.3"), (9.516, "9.52"), (9.996, "10"),
+     (0.001234, "0.00123"), (-2.5, "-2.5"), (100.0, "100"),
      (999.7, "1,000"), (1e-9, "1.00e-09"), (math.inf, "forever"), (3.0, "3")],
 )  # fmt: skip
 def test_numbers_are_said_with_three_digits(value: float, text: str) -> None:
