@@ -22,7 +22,8 @@ Public names (imported on first use, so that this package costs nothing before i
     Variant         an edited history with its parent: .remove, .swap, .move, .replace, .insert, .change_gap, .edits.
     minimal_removal(question, k=10) -> MinimalRemoval: the fewest events whose removal pushes the target out of the top
                     k, verified by running the model.
-    recblr.explain.held_gates.attribute_many(questions): many histories of one model in one pass.
+    attribute_many(questions, method="held_gates", **options): the same of many questions about one model, several
+                    histories in a pass where the method can (METHODS[name].together).
     recblr.explain.removal.scores_of(question, variants): logits of the catalogue after each variant, batched.
     recblr.explain.unroll: unroll(layer_trace, step), effective_attention(layer_trace), without_each(layer_trace).
     recblr.explain.faithfulness: curves beside a random band, erasure, axioms, agreement, the pointing game, scoreboard.
@@ -66,6 +67,7 @@ __all__ = [
     "Exactness",
     "Method",
     "attribute",
+    "attribute_many",
     "explain",
     "method_for",
     "methods_of",
@@ -100,6 +102,21 @@ def attribute(question: Question, method: str = "held_gates", **options: Any) ->
     model: Any = question.model
     attribution: Attribution = import_module(method_for(method, model).module).attribute(question, **options)
     return attribution
+
+
+def attribute_many(questions: Sequence[Question], method: str = "held_gates", **options: Any) -> list[Attribution]:
+    """`attribute` of many questions about one model, in their order; several histories in a pass where the method can.
+
+    Raises ExplainError where the questions are about different models.
+    """
+    if not questions:
+        return []
+    model: Any = questions[0].model
+    found = method_for(method, model)
+    if not found.together:
+        return [attribute(one, method, **options) for one in questions]
+    attributions: list[Attribution] = import_module(found.module).attribute_many(questions, **options)
+    return attributions
 
 
 def __getattr__(name: str) -> Any:

@@ -8,27 +8,57 @@ Source: Shrikumar et al. 2016, arXiv 1605.01713; computed by captum, on embeddin
 
 from __future__ import annotations
 
-from captum.attr import InputXGradient
+from collections.abc import Sequence
 
+import torch
+from captum.attr import InputXGradient
+from jaxtyping import Float
+from torch import Tensor
+
+from recblr.backbones.base import last_hidden
 from recblr.explain.attribution import Attribution
-from recblr.explain.embedded import Embedded, doubts, gradients
-from recblr.explain.question import Question
+from recblr.explain.embedded import doubts, gradients
+from recblr.explain.question import Question, padded, together
 
 
 def attribute(question: Question) -> Attribution:
     """The remainder is 0: a logit of which the gradient tells nothing is all error."""
-    function = Embedded.of(question)
+    return _attribute([question])[0]
+
+
+def attribute_many(questions: Sequence[Question]) -> list[Attribution]:
+    """The same for many histories of one model, several in a pass.
+
+    Raises ExplainError where the questions are about different models.
+    """
+    return together(questions, _attribute)
+
+
+def _attribute(questions: Sequence[Question]) -> list[Attribution]:
+    model = questions[0].model
     with gradients():
-        slopes = InputXGradient(function.value).attribute(function.embeddings.requires_grad_())
-    values = slopes[0].detach().double().sum(-1).numpy()
-    logit = float(function.plain(function.embeddings)[0])
-    error = abs(float(values.sum()) - logit)
-    return question.answer(
-        values=values,
-        method="gradient_input",
-        exactness="estimate",
-        logit=logit,
-        remainder=0.0,
-        error=error,
-        notes=doubts(error, logit),
-    )
+        batch = padded([(one.items, one.times) for one in questions])
+        directions = torch.stack([one.direction()[0] for one in questions])
+
+        def read(embeddings: Float[Tensor, "B T d"]) -> Float[Tensor, " B"]:
+            return (last_hidden(model.encode(embeddings, batch.mask, batch.times), batch.lengths) * directions).sum(-1)
+
+        embeddings = model.embed(batch.items).detach().requires_grad_()
+        found = InputXGradient(read).attribute(embeddings).detach().double().sum(-1).numpy()  # [B, T]
+    logits = questions[0].scores(batch).double()
+    answers = []
+    for row, one in enumerate(questions):
+        values, logit = found[row, : len(one)], float(one.difference(logits[row]))
+        error = abs(float(values.sum()) - logit)
+        answers.append(
+            one.answer(
+                values=values,
+                method="gradient_input",
+                exactness="estimate",
+                logit=logit,
+                remainder=0.0,
+                error=error,
+                notes=doubts(error, logit),
+            )
+        )
+    return answers

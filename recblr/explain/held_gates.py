@@ -22,17 +22,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from recblr.backbones.base import Batch, SequentialBackbone, last_hidden
-from recblr.errors import ExplainError
 from recblr.explain.attribution import Attribution
-from recblr.explain.question import Question
-from recblr.layers.holding import holding
+from recblr.explain.question import Question, padded, together
+from recblr.layers.holding import holding, replaying
 
 
 class Parts(NamedTuple):
@@ -46,40 +43,44 @@ class Parts(NamedTuple):
 
 def parts(model: SequentialBackbone, batch: Batch, directions: Float[Tensor, "B d"]) -> Parts:
     """The parts of directions . hidden after the last event of each row. The model is not touched."""
-    rows = len(batch.items)
-    with torch.inference_mode(False), torch.enable_grad(), holding(rows):
-        embeddings = model.embed(batch.items).detach().requires_grad_()  # [B, T, d]
-        both = torch.cat([embeddings, torch.zeros_like(embeddings)])  # [2 B, T, d]
-        hidden = model.encode(both, batch.mask.repeat(2, 1), batch.times.repeat(2, 1))
-        read = (last_hidden(hidden, batch.lengths.repeat(2)) * directions.repeat(2, 1)).sum(-1)  # [2 B]
-        (slope,) = torch.autograd.grad(read[:rows].sum(), embeddings)
+
+    def read(embeddings: Float[Tensor, "B T d"]) -> Float[Tensor, " B"]:
+        return (last_hidden(model.encode(embeddings, batch.mask, batch.times), batch.lengths) * directions).sum(-1)
+
+    with torch.inference_mode(False):
+        batch = Batch(items=batch.items.clone(), times=batch.times.clone())  # those of an inference mode take no part
+        directions = directions.clone()
+        with torch.enable_grad(), holding() as constants:
+            embeddings = model.embed(batch.items).detach().requires_grad_()  # [B, T, d]
+            (slope,) = torch.autograd.grad(read(embeddings).sum(), embeddings)
+        with torch.no_grad(), replaying(constants):
+            constant = read(torch.zeros_like(embeddings))
     values = (slope.double() * embeddings.detach()).sum(-1) * batch.mask  # [B, T]
-    return Parts(values, read[rows:].detach())
+    return Parts(values, constant)
 
 
 def attribute(question: Question) -> Attribution:
     """Contributions of every event, with the remainder that biases and positions make."""
-    return attribute_many([question])[0]
+    return _attribute([question])[0]
 
 
 def attribute_many(questions: Sequence[Question]) -> list[Attribution]:
-    """The same for many histories of one model at once: one pass for all.
+    """The same for many histories of one model, several in a pass.
 
     Raises ExplainError where the questions are about different models.
     """
-    model = questions[0].model
-    if any(one.model is not model for one in questions):
-        raise ExplainError("questions about different models: explain those of each model together")
-    batch = padded([(one.items, one.times) for one in questions])
+    return together(questions, _attribute)
+
+
+def _attribute(questions: Sequence[Question]) -> list[Attribution]:
+    model, batch = questions[0].model, padded([(one.items, one.times) for one in questions])
     read_outs = [one.direction() for one in questions]
     found = parts(model, batch, torch.stack([w for w, _ in read_outs]))
-    with torch.no_grad():
-        scores = model.scores(last_hidden(model(batch), batch.lengths)).double()  # [B, V]
+    scores = questions[0].scores(batch).double()  # [B, V]
     answers = []
     for row, (one, (_, bias)) in enumerate(zip(questions, read_outs, strict=True)):
         values = found.values[row, : len(one)].numpy()
         logit, remainder = float(one.difference(scores[row])), float(found.constant[row]) + bias
-        error = abs(float(values.sum()) + remainder - logit)
         answers.append(
             one.answer(
                 values=values,
@@ -87,18 +88,7 @@ def attribute_many(questions: Sequence[Question]) -> list[Attribution]:
                 exactness="exact with gates held",
                 logit=logit,
                 remainder=remainder,
-                error=error,
+                error=abs(float(values.sum()) + remainder - logit),
             )
         )
     return answers
-
-
-def padded(histories: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> Batch:
-    """Histories (items [T], times [T]) of any lengths as one batch, padded on the right."""
-    longest = max(len(items) for items, _ in histories)
-    items = np.zeros((len(histories), longest), dtype=np.int64)
-    times = np.zeros_like(items)
-    for row, (one, moments) in enumerate(histories):
-        items[row, : len(one)] = one
-        times[row, : len(one)] = moments
-    return Batch(items=torch.from_numpy(items), times=torch.from_numpy(times))

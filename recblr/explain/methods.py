@@ -1,7 +1,7 @@
 """The registry of explanation methods: a new one is one file beside this one and one line below.
 
 Importing this module imports neither torch nor a method, so that menus can be drawn before either is needed. A method's
-module has ``attribute(question, **options) -> Attribution``.
+module has ``attribute(question, **options) -> Attribution``, and where `together` is set ``attribute_many(questions)``.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Method:
     nothing: any backbone."""
     summary: str
     """What a value means, in a sentence."""
+    together: bool = False
+    """Whether it explains several histories in one pass of the model."""
 
     @property
     def module(self) -> str:
@@ -57,6 +59,7 @@ _METHODS = (
         exactness="exact with gates held",
         needs="gradients",
         summary="What an event adds to the logit, end to end, with gates, norm scales and activation slopes held.",
+        together=True,
     ),
     Method(
         name="removal",
@@ -92,6 +95,7 @@ _METHODS = (
         exactness="estimate",
         needs="gradients",
         summary="The slope of the logit at this history times the embeddings: cheap, and weak behind a norm.",
+        together=True,
     ),
     Method(
         name="shapley",

@@ -5,7 +5,7 @@ T events, R rows of a batch, d model width, V catalogue rows
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,9 @@ from recblr.errors import ConfigError, ExplainError, HistoryError
 from recblr.evaluation.protocols import protocol
 from recblr.explain.attribution import Attribution
 from recblr.recommender import History, Recommender
+
+_CELLS = 1200
+"""Events that `together` hands to a model at once: more of them leave the caches of a core, and take longer each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,6 +94,35 @@ class Question:
     def about(self, items: NDArray[np.int64], times: NDArray[np.int64]) -> Question:
         """The same question after another history. The notes on this history are dropped."""
         return replace(self, items=items, times=times, seen=frozenset(items.tolist()), notes=())
+
+
+def padded(histories: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> Batch:
+    """Histories (items [T], times [T]) of any lengths as one batch, padded on the right."""
+    longest = max(len(items) for items, _ in histories)
+    items = np.zeros((len(histories), longest), dtype=np.int64)
+    times = np.zeros_like(items)
+    for row, (one, moments) in enumerate(histories):
+        items[row, : len(one)] = one
+        times[row, : len(one)] = moments
+    return Batch(items=torch.from_numpy(items), times=torch.from_numpy(times))
+
+
+def together(
+    questions: Sequence[Question], answers: Callable[[Sequence[Question]], Sequence[Attribution]]
+) -> list[Attribution]:
+    """`answers` of questions about one model, asked a few histories of like length at a time; in the order given.
+
+    Raises ExplainError where the questions are about different models.
+    """
+    if any(one.model is not questions[0].model for one in questions):
+        raise ExplainError("questions about different models: explain those of each model together")
+    found: dict[int, Attribution] = {}
+    order = sorted(range(len(questions)), key=lambda n: -len(questions[n]))
+    while order:
+        rows = max(1, _CELLS // len(questions[order[0]]))
+        asked, order = order[:rows], order[rows:]
+        found.update(zip(asked, answers([questions[n] for n in asked]), strict=True))
+    return [found[n] for n in range(len(questions))]
 
 
 def ask(

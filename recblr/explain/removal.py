@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from recblr.errors import ExplainError, HistoryError
 from recblr.explain.attribution import Attribution
-from recblr.explain.held_gates import padded
-from recblr.explain.question import Question
+from recblr.explain.question import Question, padded
 from recblr.explain.variants import Variant
 
 _CELLS = 16 * 200

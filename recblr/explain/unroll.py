@@ -220,7 +220,7 @@ def _at_layer(question: Question, model: TiedBackbone, layer: int) -> tuple[Laye
     """(what the layer did, the gradient of the logit at its state or output, which of the two), one row."""
     batch = question.batch()
     direction, _ = question.direction()
-    with torch.inference_mode(False), torch.enable_grad(), holding(1):
+    with torch.inference_mode(False), torch.enable_grad(), holding():
         embeddings = model.embed(batch.items).detach().requires_grad_()
         hidden, records = model.recorded(embeddings, batch.mask, batch.times)
         record: Record = records[layer]

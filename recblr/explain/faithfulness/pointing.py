@@ -28,6 +28,7 @@ from recblr.explain.question import Question
 Contrast = Literal["none", "runner-up"]
 """none: the item's own score is explained. runner-up: its lead over the best-scored other item."""
 Explain = Callable[[Question], Attribution]
+ExplainMany = Callable[[Sequence[Question]], Sequence[Attribution]]
 Progress = Callable[[int, int], None]
 """Called with (explanations done, explanations in all)."""
 
@@ -54,11 +55,14 @@ class Pointing:
     reliable: Bool[NDArray[np.bool_], " N"]
     """Whether the method vouches for its shares."""
     milliseconds: Float[NDArray[np.float64], " N"]
-    """Time of each explanation, asked one at a time."""
+    """Processor time of each explanation, asked one at a time."""
+    together: float | None = None
+    """Processor milliseconds of an explanation when all are asked at once; None where the method cannot."""
 
     def row(self) -> dict[str, Any]:
         """Means, for a table."""
         ms = float(np.median(self.milliseconds)) if len(self.milliseconds) else None
+        least = ms if ms is None or self.together is None else min(ms, self.together)
         hit = float(self.hit.mean())
         return {
             "cause": self.cause,
@@ -72,7 +76,8 @@ class Pointing:
             "mass on the cause": float(self.mass.mean()),
             "unreliable": float((~self.reliable).mean()),
             "ms": ms,
-            "hits per ms": hit / ms if ms else None,
+            "ms together": self.together,
+            "hits per ms": hit / least if least else None,
         }
 
 
@@ -105,10 +110,14 @@ def pointing_game(
     methods: Mapping[str, Explain],
     *,
     contrast: Contrast = "none",
+    together: Mapping[str, ExplainMany] | None = None,
     catalog: Catalog | None = None,
     progress: Progress | None = None,
 ) -> list[Pointing]:
-    """One row for each cause with a case and each method, and one each for the last event and for chance."""
+    """One row for each cause with a case and each method, and one each for the last event and for chance.
+
+    `together` are the methods that can answer many questions at once, which is timed beside one at a time.
+    """
     rows, done = [], 0
     total = sum(map(len, cases.values())) * len(methods)
     for cause, of_cause in cases.items():
@@ -120,15 +129,24 @@ def pointing_game(
             explain(asked[0][0])  # what a first call sets up is no part of an explanation
             answers, milliseconds = [], []
             for question, _ in asked:
-                began = time.perf_counter()
+                began = time.process_time()
                 answers.append(explain(question))
-                milliseconds.append(1e3 * (time.perf_counter() - began))
+                milliseconds.append(1e3 * (time.process_time() - began))
                 done += 1
                 if progress is not None:
                     progress(done, total)
-            rows.append(_pointing(cause, name, of_cause, answers, known, np.array(milliseconds)))
+            of_all = _timed_together((together or {}).get(name), [question for question, _ in asked])
+            rows.append(_pointing(cause, name, of_cause, answers, known, np.array(milliseconds), of_all))
         rows += [_last_event(cause, of_cause, known), _chance(cause, of_cause, known)]
     return rows
+
+
+def _timed_together(explain: ExplainMany | None, questions: Sequence[Question]) -> float | None:
+    if explain is None:
+        return None
+    began = time.process_time()
+    explain(questions)
+    return 1e3 * (time.process_time() - began) / len(questions)
 
 
 def _pointing(
@@ -138,6 +156,7 @@ def _pointing(
     answers: Sequence[Attribution],
     known: NDArray[np.bool_],
     milliseconds: NDArray[np.float64],
+    together: float | None,
 ) -> Pointing:
     hits = np.array([_hits(case, answer.order()) for case, answer in zip(cases, answers, strict=True)])  # [N, 3]
     support = [np.maximum(answer.values, 0) for answer in answers]
@@ -152,6 +171,7 @@ def _pointing(
         known=known,
         reliable=np.array([answer.reliable for answer in answers]),
         milliseconds=milliseconds,
+        together=together,
     )
 
 

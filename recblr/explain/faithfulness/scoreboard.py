@@ -27,10 +27,10 @@ from recblr.errors import DataError, ExplainError
 from recblr.evaluation.protocols import Protocol
 from recblr.evaluation.protocols import protocol as named_protocol
 from recblr.evaluation.windows import targets_of
-from recblr.explain import attribute
+from recblr.explain import METHODS, attribute, attribute_many
 from recblr.explain.faithfulness.cases import held_out_cases
 from recblr.explain.faithfulness.gathered import Gathered
-from recblr.explain.faithfulness.pointing import Contrast, Pointing, pointing_game
+from recblr.explain.faithfulness.pointing import Contrast, ExplainMany, Pointing, pointing_game
 from recblr.explain.methods import method_for, methods_of
 from recblr.explain.question import Question
 from recblr.leaderboard.cost import device_words
@@ -137,7 +137,7 @@ def scoreboard(
         log, truth, rule, model.config.max_len, events, seed=seed
     )  # fmt: skip
     pointing = pointing_game(
-        cases, model, explain, contrast=contrast, catalog=run.catalog,
+        cases, model, explain, contrast=contrast, together=_together(names), catalog=run.catalog,
         progress=lambda done, total: tell("true causes", done, total),
     )  # fmt: skip
     asked = _users(run, log, rule, users, seed)
@@ -165,6 +165,10 @@ def scoreboard(
         seconds=time.perf_counter() - began,
         made=made_with(),
     )
+
+
+def _together(names: Sequence[str]) -> dict[str, ExplainMany]:
+    return {name: partial(attribute_many, method=name) for name in names if METHODS[name].together}
 
 
 def made_with() -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 
 from recblr.backbones import REGISTRY
 from recblr.errors import ExplainError
-from recblr.explain import ask, explain
+from recblr.explain import METHODS, ask, attribute, attribute_many, explain
 from recblr.explain.embedded import Embedded
 from recblr.explain.shapley import EVERY_SET
 
@@ -201,3 +201,17 @@ def test_gradients_leave_the_model_as_it_was_and_need_no_gradient_mode(make, his
     np.testing.assert_array_equal(found.values, plain.values)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("method", [name for name, one in METHODS.items() if one.needs != "counts"])
+def test_many_questions_get_the_answers_that_each_gets_alone(make, history, method):
+    model = make("recblr")
+    asked = [ask(model, history.items[:n], history.times[:n], target=10, contrast=12) for n in (2, 9, 3, 5)]
+    for question, found in zip(asked, attribute_many(asked, method), strict=True):
+        alone = attribute(question, method)
+        assert found.method == method
+        np.testing.assert_allclose(found.values, alone.values, rtol=0, atol=1e-5)
+    assert attribute_many([], method) == []
+    if METHODS[method].together:
+        with pytest.raises(ExplainError, match="different models"):
+            attribute_many([asked[0], ask(make("lrurec"), history.items, target=10)], method)

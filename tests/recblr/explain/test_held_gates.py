@@ -10,8 +10,9 @@ from recblr.backbones import REGISTRY, Batch
 from recblr.backbones.base import last_hidden
 from recblr.errors import ExplainError
 from recblr.explain import ask, explain
-from recblr.explain.held_gates import attribute_many, padded, parts
-from recblr.layers.holding import holding, is_holding
+from recblr.explain.held_gates import attribute_many, parts
+from recblr.explain.question import padded
+from recblr.layers.holding import holding, is_holding, replaying
 
 LEARNING = [(name, preset) for name, cls in REGISTRY.items() if cls.learns for preset in cls.presets]
 
@@ -35,7 +36,7 @@ def test_contributions_and_remainder_sum_to_the_logit(make, history, name, prese
 def test_holding_changes_no_output(make, history, name, preset):
     model, batch = make(name, preset), padded([(history.items, history.times), (history.items[:5], history.times[:5])])
     plain = model(batch)
-    with holding(2):
+    with holding():
         torch.testing.assert_close(model(batch)[batch.mask], plain[batch.mask], rtol=1e-5, atol=1e-5)
 
 
@@ -44,9 +45,16 @@ def test_the_held_model_is_affine(make, history, name, preset):
     """f(2 e) - f(e) = f(e) - f(0) where all three run with the gates of e."""
     model, batch = make(name, preset), padded([(history.items, history.times)])
     e = model.embed(batch.items)
-    with holding(1):
-        hidden = model.encode(torch.cat([e, 2 * e, 0 * e]), batch.mask.repeat(3, 1), batch.times.repeat(3, 1))
-    one, two, zero = last_hidden(hidden, batch.lengths.repeat(3))
+
+    def read(embeddings):
+        return last_hidden(model.encode(embeddings, batch.mask, batch.times), batch.lengths)[0]
+
+    with holding() as constants:
+        one = read(e)
+    with replaying(constants):
+        two = read(2 * e)
+    with replaying(constants):
+        zero = read(0 * e)
     torch.testing.assert_close(two - one, one - zero, rtol=1e-4, atol=1e-4)
 
 

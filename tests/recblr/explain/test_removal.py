@@ -4,7 +4,7 @@ import pytest
 from recblr.backbones import REGISTRY
 from recblr.errors import ExplainError, HistoryError
 from recblr.explain import Variant, ask, explain, minimal_removal
-from recblr.explain.held_gates import padded
+from recblr.explain.question import padded
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -134,6 +135,26 @@ def test_hits_are_counted_strictly_with_the_cue_and_beside_it(shop: Simulated) -
     assert row["last event"].hit.tolist() == [True, False, False, False, False]
     assert row["chance"].hit.tolist() == [0.25] * 5
     assert row["chance"].hit_beside_cue.tolist() == pytest.approx([0.25, 1 / 3, 0.25, 1 / 3, 0.25])
+
+
+def test_a_method_that_takes_many_questions_is_timed_on_all_of_them_at_once(shop: Simulated) -> None:
+    model, asked = _model(shop.log), []
+
+    def points(question: Question) -> Attribution:
+        return question.answer(
+            values=np.ones(4), method="removal", exactness="intervention", logit=4.0, remainder=0.0, error=0.0
+        )
+
+    def many(questions: Sequence[Question]) -> list[Attribution]:
+        asked.append(len(questions))
+        return [points(one) for one in questions]
+
+    found = pointing_game({"recall": [_case(3), _case(1)]}, model, {"points": points}, together={"points": many})[0]
+    assert asked == [2]
+    assert found.together is not None
+    row = found.row()
+    assert row["ms together"] == found.together
+    assert row["hits per ms"] == pytest.approx(row["hit@1"] / min(row["ms"], row["ms together"]))
 
 
 def test_a_markov_chain_points_at_every_sequel_and_at_no_echo(shop: Simulated) -> None:
