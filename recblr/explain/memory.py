@@ -197,6 +197,10 @@ class GapResponse:
     layers: tuple[str, ...]
     logit: Float[NDArray[np.float64], " G"]
     """What the question asks about, after the whole history."""
+    rank: Float[NDArray[np.float64], " G"]
+    """Of the target among all items, after the whole history; 1 = best."""
+    top: Int[NDArray[np.int64], " G"]
+    """Internal id of the item ranked first."""
     as_given: int
     """Seconds of the pause in the history."""
 
@@ -223,7 +227,8 @@ def gap_response(question: Question, position: int | None = None, gaps: Sequence
         items=torch.from_numpy(np.stack([one.items for one in variants])),
         times=torch.from_numpy(np.stack([one.times for one in variants])),
     )
-    trace = model.trace(batch)
+    trace, scores = model.trace(batch), question.scores(batch)
+    targets = torch.full((len(scores),), question.target)
     medians = [
         np.full(len(variants), np.nan) if layer.decay is None else np.median(layer.decay[:, at], axis=-1)
         for layer in trace.layers
@@ -233,7 +238,9 @@ def gap_response(question: Question, position: int | None = None, gaps: Sequence
         gaps=np.array(gaps, dtype=np.int64),
         decay=np.array(medians, dtype=np.float64),
         layers=tuple(layer.name for layer in trace.layers),
-        logit=question.logit(batch),
+        logit=question.difference(scores.double()).numpy(),
+        rank=rank_of_target(scores.float(), targets).double().numpy(),
+        top=(scores[:, 1:].argmax(1) + 1).numpy(),
         as_given=int(question.times[at] - question.times[at - 1]),
     )
 

@@ -16,8 +16,11 @@ from recblr.figures.golden_triangle import golden_triangle
 from recblr.figures.half_life import lives
 from recblr.figures.heat_map import heat
 from recblr.figures.horizon import horizon_sentence, memory
+from recblr.figures.lens import since_when
 from recblr.figures.method_agreement import method_agreement
 from recblr.figures.movement import movement
+from recblr.figures.pause import pauses
+from recblr.figures.recent import needed
 from recblr.figures.removals import removals
 from recblr.figures.scoreboard import scoreboard
 from recblr.figures.size import norms
@@ -41,12 +44,15 @@ __all__ = [
     "memory",
     "method_agreement",
     "movement",
+    "needed",
     "norms",
     "overlap",
+    "pauses",
     "profile",
     "rbo",
     "removals",
     "scoreboard",
+    "since_when",
     "true_ranks",
     "waterfall",
 ]

@@ -53,11 +53,13 @@ def lives(trace: Trace, layer: int, events: Events, *, channel: int | None = Non
     table = pd.DataFrame(
         {"channel": order, "half-life (events)": middle, "10th percentile": low, "90th percentile": high}
     )
-    answer, days = _answer(middle, events), _days(trace.layers[layer])
+    answer, days, pace = _answer(middle, events), _days(trace.layers[layer]), _pace(events)
     if days is not None:
         table["half-life (days)"] = days[order]
         typical = time_span(float(np.median(days)) * 86_400)
         answer += f" Fading by the time between events, the median channel halved in {typical} over this history."
+    elif pace is not None:
+        table["half-life (days at the mean pace)"] = middle * pace / 86_400
     return View(question=question, answer=answer, figure=figure, table=table)
 
 
@@ -68,9 +70,14 @@ def _days(layer: LayerTrace) -> NDArray[np.float64] | None:
     return np.asarray(layer.half_life_days[0], dtype=np.float64)
 
 
-def _answer(middle: NDArray[np.float64], events: Events) -> str:
+def _pace(events: Events) -> float | None:
+    """Mean seconds between two events; None where there are no times."""
     pauses = events.pauses[1:]
-    mean = float(pauses.mean()) if len(pauses) and events.has_times else None
+    return float(pauses.mean()) if len(pauses) and events.has_times else None
+
+
+def _answer(middle: NDArray[np.float64], events: Events) -> str:
+    mean = _pace(events)
 
     def said(steps: float) -> str:
         if steps >= LONGEST:

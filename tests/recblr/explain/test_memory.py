@@ -164,6 +164,18 @@ def test_a_longer_pause_forgets_more_where_the_decay_reads_the_time(make: Make, 
     assert given.logit[0] == pytest.approx(question.logit()[0], abs=1e-5)
 
 
+def test_after_each_pause_the_rank_and_the_first_choice_are_those_of_the_changed_history(
+    make: Make, history: SimpleNamespace
+) -> None:
+    question = ask(make("tbdlru"), history.items, history.times.tolist(), target=10)
+    found = gap_response(question, gaps=(0, 30 * DAY), position=4)
+    for n, gap in enumerate((0, 30 * DAY)):
+        changed = Variant(items=question.items, times=question.times).change_gap(4, gap)
+        scores = question.about(changed.items, changed.times).scores()[0, 1:]
+        assert found.rank[n] == 1 + int((scores > scores[9]).sum())
+        assert found.top[n] == 1 + int(scores.argmax())
+
+
 def test_attention_answers_a_pause_without_a_decay(make: Make, history: SimpleNamespace) -> None:
     found = gap_response(ask(make("hstu"), history.items, history.times.tolist(), target=10), gaps=(0, 365 * DAY))
     assert np.isnan(found.decay).all()
