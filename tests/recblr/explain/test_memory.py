@@ -20,6 +20,7 @@ from recblr.explain.attribution import Attribution
 from recblr.explain.held_gates import padded
 from recblr.explain.memory import gap_response, half_lives, horizon, last_item_dominance, lens, recent_items
 from recblr.explain.question import Question
+from recblr.explain.variants import Variant
 
 Make = Callable[..., SequentialBackbone]
 DAY = 86_400
