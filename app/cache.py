@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from recblr.explain.faithfulness.curves import Curve
     from recblr.explain.faithfulness.erasure import NormalisedAOPC
     from recblr.explain.interventions import Intervened, Said
+    from recblr.explain.memory import GapResponse, LastItem, Lens, RecentItems
     from recblr.explain.outcomes import Outcomes
     from recblr.recommender import Recommendations, Recommender
 
@@ -411,6 +412,41 @@ def aopc(asked: Asked, method: str) -> tuple[NormalisedAOPC, Any]:
 
     answer: tuple[NormalisedAOPC, Any] = _answer(asked, ("aopc", method), ask)
     return answer
+
+
+def lens(asked: Asked) -> Lens:
+    """What the run would say of the target after every event, read off each layer; for causal runs."""
+
+    def ask(question: Question) -> Any:
+        return import_module("recblr.explain.memory").lens(question)
+
+    found: Lens = _answer(asked, ("lens",), ask)
+    return found
+
+
+def gap_response(asked: Asked) -> GapResponse:
+    """What other pauses before the last event would change, that which there was among them; for time-aware runs."""
+
+    def ask(question: Question) -> Any:
+        memory = import_module("recblr.explain.memory")
+        given = {int(one) for one in np.diff(question.times[-2:])} if question.has_times else set()
+        return memory.gap_response(question, gaps=sorted({*memory.GAPS, *given}))
+
+    found: GapResponse = _answer(asked, ("gap response",), ask)
+    return found
+
+
+def needed(run: str, opened: OpenLog, users: int) -> tuple[RecentItems, LastItem | None, int]:
+    """(how many recent events the run needs, how much of its answers is the last item, how many users this is of)."""
+    found: tuple[RecentItems, LastItem | None, int] = _needed(
+        run, _state_of(resolve_run(run)), opened.log.fingerprint, users, _opened=opened
+    )
+    return found
+
+
+@st.cache_data(max_entries=64, show_spinner="Showing the run fewer and fewer events …")
+def _needed(run: str, state: tuple[str, int, int], fingerprint: str, users: int, *, _opened: OpenLog) -> Any:
+    return import_module("recblr.explain.memory").needed_by_run(open_run(run).run, _opened.log, users)
 
 
 def agreement(asked: Asked, methods: Sequence[str], options: Mapping[str, Options]) -> Agreement:

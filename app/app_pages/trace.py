@@ -1,11 +1,15 @@
 """Trace: what the model remembers of this user, and since when."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import cache
 import choices
 import links
 import streamlit as st
+import trace_code
+from cache import Asked
 from choices import Choice
 from components.heatmap import heatmap
 from components.strip import strip
@@ -14,11 +18,13 @@ from guard import guard
 from pages import PAGES
 
 from recblr import figures
+from recblr.errors import RecblrError
 from recblr.figures import Events, channels, heat_map
 from recblr.figures.matrix import QUANTITIES, arithmetic, matrix, offered
 from recblr.trace import Trace
 
 SHOWN = 3  # recommendations named in the summary
+MEASURED = 200  # users that a run is measured on
 
 
 def summary(choice: Choice, trace: Trace, layer: int, step: int, events: Events) -> None:
@@ -155,11 +161,76 @@ def all_channels(choice: Choice, trace: Trace, layer: int, at: int, events: Even
     show(figures.lives(trace, layer, events, channel=channel), key="lives", code=code, on_select=pick)
 
 
+def since_when(choice: Choice, trace: Trace, layer: int, at: int, events: Events, channel: int | None) -> None:
+    """The rank of the item asked about after every event that the trace holds."""
+    asked = _asked(choice, events.first + at, events.last)
+    if asked is None:
+        return
+    catalog = cache.open_run(asked.run).run.catalog
+    with _unless_refused():
+        view = figures.since_when(cache.lens(asked), catalog.index[asked.target], events, catalog, step=at)
+        code = trace_code.since_when_code(choice, asked, events, at)
+        show(view, key="since_when", code=code, on_select=partial(choices.step_from_chart, "since_when"))
+        st.caption("Ranks are among all items, those seen before too.")
+
+
+def pauses(choice: Choice, trace: Trace, layer: int, at: int, events: Events, channel: int | None) -> None:
+    """What a longer or shorter pause before the step would change, for runs that read the time."""
+    asked = _asked(choice, events.first + at, events.first + at)
+    if asked is None:
+        return
+    catalog = cache.open_run(asked.run).run.catalog
+    with _unless_refused():
+        view = figures.pauses(cache.gap_response(asked), catalog.index[asked.target], catalog, event=asked.step)
+        show(view, key="pauses", code=trace_code.pauses_code(choice, asked))
+        st.caption(
+            "The pause is changed and the model run again: an effect, not a share. The event and all after it move "
+            "along; their other pauses stay."
+        )
+
+
+def needed(choice: Choice, trace: Trace, layer: int, at: int, events: Events, channel: int | None) -> None:
+    """How many recent events the run needs; over users of its log, so not of this one."""
+    if choice.opened is None:
+        st.info("The log of this run is not on this machine, so there are no users to measure this on.")
+        return
+    with _unless_refused():
+        found, last, users = cache.needed(choice.run.name, choice.opened, MEASURED)
+        view = figures.needed(found, last, users=users)
+        show(view, key="needed", code=trace_code.needed_code(choice, MEASURED))
+        st.caption(
+            "Over users of the log, spread evenly, each asked for the last item of the history; not about this user "
+            "alone, and the same at every step."
+        )
+
+
+def _asked(choice: Choice, step: int, read: int) -> Asked | None:
+    """The item asked about, by default the first recommendation at `step`, asked after the first `read` events."""
+    best = cache.recommend(choice.run.name, choice.subject, step, 1, choices.hides_seen(choice))
+    item = choice.target or next((row.item for row in best), None)
+    if item is None or item not in cache.open_run(choice.run.name).run.catalog.index:
+        st.info("There is no item to ask about: choose one above that this run knows.")
+        return None
+    return Asked(run=choice.run.name, subject=choice.subject, step=read, target=item, contrast=None, hide=False)
+
+
+@contextmanager
+def _unless_refused() -> Iterator[None]:
+    """What a run cannot be asked is no fault: it is said in the library's words."""
+    try:
+        yield
+    except RecblrError as error:
+        st.info(plain(str(error)))
+
+
 PARTS = {
     "What still matters": matters,
     "How the state moves": movement,
     "What fills a channel": one_channel,
     "How long channels remember": all_channels,
+    "Since when": since_when,
+    "Another pause": pauses,
+    "How much it needs": needed,
 }
 
 

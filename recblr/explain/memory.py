@@ -18,13 +18,15 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from recblr.backbones.base import Batch, SequentialBackbone, last_hidden
+from recblr.checkpoint import Run
 from recblr.data.log import InteractionLog
 from recblr.data.splits import Targets
 from recblr.errors import ConfigError, DataError, ExplainError, HistoryError
 from recblr.evaluation.engine import rank_targets
 from recblr.evaluation.protocols import Protocol
+from recblr.evaluation.protocols import protocol as named_protocol
 from recblr.evaluation.ranking import rank_of_target
-from recblr.evaluation.windows import one_window_a_target
+from recblr.evaluation.windows import one_window_a_target, to_batch
 from recblr.explain.attribution import Attribution
 from recblr.explain.question import Question
 from recblr.explain.variants import Variant
@@ -182,6 +184,26 @@ def last_item_dominance(model: SequentialBackbone, batch: Batch, k: int = 10) ->
         vectors = model.output_embedding()[0][last]
         cosine = torch.nn.functional.cosine_similarity(hidden.double(), vectors.double(), dim=-1)
     return LastItem(in_top=float((ranks <= k).double().mean()), k=k, cosine=cosine.cpu().numpy())
+
+
+def needed_by_run(run: Run, log: InteractionLog, users: int) -> tuple[RecentItems, LastItem | None, int]:
+    """(`recent_items`, `last_item_dominance`, how many users) on the test targets of so many users, evenly spread.
+
+    By the protocol of the run's training; `log` in the ids of the run. No dominance for a backbone that counts.
+    Raises DataError as `recent_items`, ConfigError for fewer than one user.
+    """
+    if users < 1:
+        raise ConfigError(f"users is {users}: at least one, please")
+    rule = named_protocol(str(run.config["train"].get("protocol", "lrurec")))
+    test = rule.split(log).test
+    chosen = np.unique(np.linspace(0, len(test) - 1, min(users, len(test))).round().astype(np.int64))
+    targets = Targets(users=test.users[chosen], positions=test.positions[chosen])
+    found = recent_items(run.model, log, rule, targets)
+    last = None
+    if run.model.learns:
+        windows = one_window_a_target(log, targets, run.model.config.max_len)
+        last = last_item_dominance(run.model, to_batch(log, windows.begin, windows.end, "cpu"))
+    return found, last, len(np.unique(targets.users))
 
 
 @dataclass(frozen=True, kw_only=True)

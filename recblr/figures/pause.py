@@ -102,8 +102,11 @@ def _answer(found: GapResponse, forgets: list[int], words: list[str], title: str
         told += f"{after(short)}, {_share(found.decay[last, long])} {after(long)}."
     else:
         told += " No layer fades by itself: the pause is one of the things that attention looks at."
-    told += f" “{title}” stands at {number(float(found.rank[short]), 4)} {after(short)} and at "
-    told += f"{number(float(found.rank[long]), 4)} {after(long)}"
+    if (found.rank == found.rank[0]).all():
+        told += f" “{title}” stands at {number(float(found.rank[0]), 4)} whatever the pause"
+    else:
+        told += f" “{title}” stands at {number(float(found.rank[short]), 4)} {after(short)} and at "
+        told += f"{number(float(found.rank[long]), 4)} {after(long)}"
     firsts = [catalog.title(int(item)) for item in found.top[[short, long]]]
     if firsts[0] != firsts[1]:
         told += f"; the first choice is “{firsts[0]}” {after(short)} and “{firsts[1]}” {after(long)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_all_channels_are_shown_on_request_within_the_size_of_an_instant_message
     assert len(next(one.proto.json for one in at.get("bidi_component") if "heatmap" in one.proto.id)) < 500_000
 
 
-@pytest.mark.parametrize("view", ["What still matters", "How the state moves", "What fills a channel"])
+@pytest.mark.parametrize("view", ["What still matters", "How the state moves", "What fills a channel", "Since when"])
 def test_the_step_moves_the_cursor_the_sentence_and_every_chart_over_events(app: Open, view: str) -> None:
     at = app("trace", user="u0002", step="7", view=view)
     at.slider(key="step_slider").set_value(20).run()
@@ -111,3 +112,53 @@ def test_the_word_exact_never_stands_without_an_error(app: Open) -> None:
         for line in shown(app("trace", run=run, view="What fills a channel")).splitlines():
             if "exact" in line:
                 assert "error of" in line or "misses by" in line, line
+
+
+@pytest.mark.parametrize(
+    ("view", "key", "run"),
+    [("Since when", "since_when", "mixed/recblr"), ("Since when", "since_when", "mixed/tim4rec"),
+     ("Another pause", "pauses", "mixed/tbdlru"), ("Another pause", "pauses", "mixed/tisasrec"),
+     ("How much it needs", "needed", "mixed/gru4rec")],
+)  # fmt: skip
+def test_what_a_run_says_when_asked_again_is_what_the_python_beside_it_gives(
+    app: Open, view: str, key: str, run: str
+) -> None:
+    at = app("trace", run=run, user="u0002", step="20", view=view)
+    assert not at.exception
+    assert not at.error
+    at.session_state[f"{key}_numbers"] = True
+    at.run()
+    names: dict[str, Any] = {}
+    exec(at.code[0].value, names)
+    assert names["view"].answer in shown(at)
+    assert names["view"].question in shown(at)
+
+
+def test_the_rank_after_every_event_is_of_the_item_asked_about_or_else_of_the_first_choice(
+    app: Open, sample_log: InteractionLog
+) -> None:
+    ids, times = history(sample_log, "u0002")
+    model = recblr.load("mixed/recblr")
+    best = next(iter(model.recommend(ids[:20], k=1, times=times[:20], mask_seen=False))).title
+    at = app("trace", user="u0002", step="20", view="Since when")
+    assert f"Since when would it recommend “{best}”?" in shown(at)
+    assert f"After event 20 it ranks “{best}” 1 of {sample_log.catalog.n_items}" in shown(at)
+    title = sample_log.catalog.title(9)
+    asked = app("trace", user="u0002", step="20", view="Since when", target=sample_log.catalog.ids[9])
+    assert f"Since when would it recommend “{title}”?" in shown(asked)
+
+
+def test_a_pause_is_changed_only_where_the_run_reads_the_time(app: Open) -> None:
+    at = app("trace", run="mixed/recblr", user="u0002", view="Another pause")
+    assert "RecBLR reads no times" in shown(at)
+    assert not at.error
+    first = app("trace", run="mixed/tbdlru", user="u0002", step="1", view="Another pause")
+    assert "one event, and no pause before it" in shown(first)
+    assert not first.exception
+    assert not first.error
+
+
+def test_without_its_log_a_run_is_measured_on_nobody(app: Open) -> None:
+    at = app("trace", run="elsewhere/recblr", history="a,b,c", view="How much it needs")
+    assert "no users to measure this on" in shown(at)
+    assert not at.error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from recblr.backbones import SequentialBackbone
+from recblr.checkpoint import load_run, save_run
 from recblr.data.log import Catalog, InteractionLog
 from recblr.data.splits import leave_one_out
 from recblr.errors import ConfigError, DataError, ExplainError, HistoryError
@@ -17,9 +19,16 @@ from recblr.evaluation.evaluate import evaluate
 from recblr.evaluation.protocols import protocol
 from recblr.explain import ask, explain
 from recblr.explain.attribution import Attribution
-from recblr.explain.held_gates import padded
-from recblr.explain.memory import gap_response, half_lives, horizon, last_item_dominance, lens, recent_items
-from recblr.explain.question import Question
+from recblr.explain.memory import (
+    gap_response,
+    half_lives,
+    horizon,
+    last_item_dominance,
+    lens,
+    needed_by_run,
+    recent_items,
+)
+from recblr.explain.question import Question, padded
 from recblr.explain.variants import Variant
 
 Make = Callable[..., SequentialBackbone]
@@ -121,6 +130,24 @@ def test_k95_is_the_smallest_count_that_keeps_the_hit_rate(make: Make) -> None:
     assert rates[quick.k95] >= 0.95 * quick.whole
     assert slow.k95 <= quick.k95
     assert all(rate < 0.95 * slow.whole for rate in slow.hit_rate[slow.counts < slow.k95])
+
+
+def test_a_run_is_measured_on_so_many_of_its_test_users(make: Make, tmp_path: Path) -> None:
+    log, model = _chain_log(5), make("recblr")
+    data = {"name": "chain", "fingerprint": log.fingerprint, "n_users": log.n_users, "n_events": log.n_events}
+    train = {"protocol": "recbole"}
+    run = load_run(save_run(tmp_path / "run", model, log.catalog, train=train, data=data, metrics={}))
+    every, last, users = needed_by_run(run, log, 500)
+    assert users == log.n_users
+    assert every.whole == recent_items(model, log, protocol("recbole"), leave_one_out(log).test).whole
+    assert last is not None
+    assert len(last.cosine) == users
+    _, few, users = needed_by_run(run, log, 7)
+    assert users == 7
+    assert few is not None
+    assert set(few.cosine.round(5)) <= set(last.cosine.round(5))
+    with pytest.raises(ConfigError, match="at least one"):
+        needed_by_run(run, log, 0)
 
 
 def test_memory_is_not_measured_on_nothing(make: Make) -> None:

@@ -94,10 +94,11 @@ def test_a_pause_is_told_by_what_is_kept_and_by_what_is_recommended() -> None:
 def test_attention_has_ranks_but_nothing_that_fades() -> None:
     found = GapResponse(
         position=3, gaps=np.array([0, DAY]), decay=np.full((1, 2), np.nan), layers=("layer 1",),
-        logit=np.zeros(2), rank=np.array([2.0, 1.0]), top=np.array([5, 5]), as_given=7,
+        logit=np.zeros(2), rank=np.array([2.0, 2.0]), top=np.array([5, 5]), as_given=7,
     )  # fmt: skip
     view = pauses(found, 5, CATALOG, event=4)
     assert "No layer fades by itself" in view.answer
+    assert "stands at 2 whatever the pause" in view.answer
     assert len(view.figure.data) == 1
     assert not view.figure.layout.shapes
 
