@@ -13,13 +13,17 @@ and its input gate are gone, and what an event writes is exactly what it makes t
 Presets: ``fixed``, the candidate c itself, as in the paper's text. ``positive``, the paper's form for scans in
 logarithms (its appendix B): g(c) = c + 1/2 from 0 on and sigmoid(c) below, so that states stay above 0. The scan here
 runs in no logarithms, so nothing but the model changes. The paper has no results on recommendation.
+
+Both start with long memories: b_r = -log U(1, max_len - 1), so that a channel forgets after 1 to max_len events (the
+chrono initialisation of Tallec and Ollivier, arXiv 1804.11188). From b_r = 0 a state halves with each event, and what
+must be held for ten of them is never found: `gate_init` "zero" is that start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -48,6 +52,8 @@ class MinGRUConfig(BackboneConfig):
     """Width of the causal convolution."""
     candidate: Literal["linear", "positive"] = "linear"
     """What an event writes: any number, or above 0 as in the paper's form for logarithms."""
+    gate_init: Literal["chrono", "zero"] = "chrono"
+    """Initial memory: 1 to max_len events, channel by channel, or 1 event for all."""
 
     def __post_init__(self) -> None:
         BackboneConfig.__post_init__(self)
@@ -55,6 +61,8 @@ class MinGRUConfig(BackboneConfig):
             raise ConfigError(f"expand is {self.expand} and conv is {self.conv}: both must be at least 1")
         if self.candidate not in ("linear", "positive"):
             raise ConfigError(f"candidate is {self.candidate!r}: choose linear or positive")
+        if self.gate_init not in ("chrono", "zero"):
+            raise ConfigError(f"gate_init is {self.gate_init!r}: choose chrono or zero")
 
 
 def positive(c: Float[Tensor, "*batch H"]) -> Float[Tensor, "*batch H"]:
@@ -73,6 +81,12 @@ class MinGRUMixer(Mixer):
         self.gates = nn.Linear(inner, 2 * inner)
         self.project_out = nn.Linear(inner, d, bias=False)
         self.candidate = config.candidate
+
+    @torch.no_grad()
+    def start_with_memories(self, longest: int) -> None:
+        """Initial memories of 1 to `longest` events, spread evenly at random."""
+        r = self.gates.bias[: self.project_out.in_features]
+        r.copy_(-torch.log(1 + torch.rand_like(r) * max(longest - 2, 0)))
 
     def _written(self, u: Float[Tensor, "*batch H"]) -> tuple[Float[Tensor, "*batch H"], Float[Tensor, "*batch H"]]:
         """(r, candidate) of what the convolution hands over."""
@@ -131,6 +145,9 @@ class MinGRU(StackedBackbone):
             PostNormLayer(MinGRUMixer(config), config.d, silu, config.dropout) for _ in range(config.n_layers)
         )
         normal_init(self)
+        if config.gate_init == "chrono":
+            for layer in self.layers:
+                cast("MinGRUMixer", layer.mixer).start_with_memories(config.max_len)
         self.clear_padding_row()
 
     def enter(self, embeddings: Float[Tensor, "B T d"], first: int = 0) -> Float[Tensor, "B T d"]:

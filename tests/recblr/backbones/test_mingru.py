@@ -92,15 +92,26 @@ def test_it_has_the_parameters_of_recblr_but_for_one_decay_a_channel():
     assert counts[0] - layer == 3417 * 64 + 128
 
 
-def test_an_event_forgets_what_it_writes_and_halves_the_state_at_the_start():
+def test_an_event_forgets_what_it_writes_and_halves_the_state_at_a_start_from_zero():
     torch.manual_seed(0)
-    trace = MinGRU(make_config(MinGRU, n_items=ITEMS, d=8)).eval().trace(batch())
+    trace = MinGRU(make_config(MinGRU, n_items=ITEMS, d=8, gate_init="zero")).eval().trace(batch())
     for layer in trace.layers:
         np.testing.assert_allclose(layer.decay + layer.write, 1, atol=1e-6)
         np.testing.assert_allclose(layer.half_life, 1, rtol=0.1)
         np.testing.assert_allclose(layer.half_life, math.log(2) / -np.log(layer.decay), rtol=1e-5)
         assert layer.conv.shape == (16, 4)
     assert "decay = 1 - write" in trace.notes[0]
+
+
+@pytest.mark.parametrize("preset", MinGRU.presets)
+def test_memories_start_between_one_event_and_the_longest_history(preset):
+    torch.manual_seed(0)
+    trace = MinGRU(make_config(MinGRU, preset, n_items=ITEMS, d=8, max_len=64)).eval().trace(batch())
+    for layer in trace.layers:
+        events = 1 / layer.write  # gates of small weights: those of the bias
+        assert events.min() > 1.9
+        assert events.max() < 65
+        assert np.quantile(events, 0.9) > 4 * np.quantile(events, 0.1)
 
 
 def test_the_positive_candidate_keeps_every_state_above_zero():
@@ -120,6 +131,6 @@ def test_the_times_of_events_change_nothing():
 
 
 def test_settings_out_of_range_are_clear_errors():
-    for wrong in ({"expand": 0}, {"conv": 0}, {"candidate": "tanh"}):
+    for wrong in ({"expand": 0}, {"conv": 0}, {"candidate": "tanh"}, {"gate_init": "ones"}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             make_config(MinGRU, n_items=3, **wrong)
