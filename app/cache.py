@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 from live import RECORD_FIELDS, RESULTS, Facts, Runner
-from trust_runs import Request, TrustRunner
+from trust_runs import Place, Request, TrustRunner
 
 import recblr
 from recblr.data import find_log, fit_to_catalog, open_log
@@ -165,6 +165,19 @@ def _state_of(folder: Path) -> tuple[str, int, int]:
 @st.cache_resource(max_entries=16, show_spinner="Opening the run …")
 def _open_run(name: str, place: str, weights: int, config: int, *, _folder: Path) -> Recommender:
     return recblr.load(_folder)
+
+
+def kept_of_user(name: str) -> tuple[int, str]:
+    """(bytes that a run carries from event to event, what they are)."""
+    folder = resolve_run(name)
+    found: tuple[int, str] = _kept_of_user(name, _state_of(folder), _folder=folder)
+    return found
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _kept_of_user(name: str, state: tuple[str, int, int], *, _folder: Path) -> Any:
+    # Opened for this alone: so many runs would push those in use out of the cache of open ones.
+    return import_module("recblr.leaderboard.cost").kept_of_user(recblr.load(_folder).run.model)
 
 
 def run_log(info: RunInfo) -> OpenLog | None:
@@ -541,9 +554,10 @@ def trust_runs() -> TrustRunner:
 
 
 def measure_trust(request: Request, owner: str, opened: OpenLog) -> None:
-    """Begin a measurement; raises RecblrError where one is under way."""
-    run, do = open_run(request.run).run, import_module("trust_work").work
-    trust_runs().start(request, owner, lambda measured: do(measured, run, opened.log, opened.truth))
+    """Begin a measurement; raises RecblrError where that may not be."""
+    log = _log_place(opened.name)
+    place = Place(run=str(resolve_run(request.run)), log=str(log), truth=opened.truth is not None)
+    trust_runs().start(request, owner, place)
 
 
 def run_state(name: str) -> tuple[str, int, int]:

@@ -1,56 +1,122 @@
-"""What a run of the Trust page does; imports torch, so it is imported when the first run starts."""
+"""The process that a measurement of the Trust page runs in: reads one request, and writes lines of JSON.
+
+    {"said": what is done, "done": 3, "total": 40}      again and again
+    {"rows": [...], "cases": [...]} or {"faithfulness": [...]}   at its end, or {"failed": why}
+
+It ends itself when its input does, which happens when the server is gone, whatever ended that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from trust_runs import Case, Measured
+from trust_runs import Case, Place, Request
 
+import recblr
 from recblr.checkpoint import Run
+from recblr.data import fit_to_catalog, open_log
 from recblr.data.log import InteractionLog
-from recblr.data.simulator import Truth
+from recblr.data.simulator import Truth, load_truth
+from recblr.errors import RecblrError
 from recblr.evaluation.protocols import protocol
 from recblr.explain.attribution import Attribution
 from recblr.explain.faithfulness import cases, pointing, scoreboard
 from recblr.explain.faithfulness.axioms import by_name
 from recblr.explain.question import Question
 
+Tell = Callable[[str, int, int], None]
+"""Called with (what is done, how many are, of how many)."""
+NICE = 5
+"""Steps by which the pages go before it."""
+PAUSE_SECONDS = 0.1
+"""Between two lines of progress."""
 
-def work(measured: Measured, run: Run, log: InteractionLog, truth: Truth | None) -> None:
-    """Fill `measured`: the pointing game where the log knows its causes, else what needs no truth."""
-    if truth is None:
-        measure_faithfulness(measured, run, log)
-    else:
-        play(measured, run, log, truth)
+
+def main() -> None:
+    """Read the request, measure, write; never a traceback on standard output."""
+    asked = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+    fields = asked["request"]
+    request = Request(**{**fields, "state": tuple(fields["state"]), "methods": tuple(fields["methods"])})
+    last = 0.0
+
+    def tell(said: str, done: int, total: int) -> None:
+        nonlocal last
+        if done >= total or time.monotonic() - last > PAUSE_SECONDS:
+            last = time.monotonic()
+            _write({"said": said, "done": done, "total": total})
+
+    try:
+        tell("opening the run and its log", 0, 1)
+        found = work(request, *opened(Place(**asked["place"])), tell)
+    except RecblrError as error:
+        found = {"failed": str(error)}
+    except Exception as error:
+        logging.getLogger("recblr.app").exception("measuring %s", request.run)
+        found = {"failed": f"{type(error).__name__}: {error}"}
+    _write(found)
 
 
-def play(measured: Measured, run: Run, log: InteractionLog, truth: Truth) -> None:
+def _end_with_the_server() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+def _write(message: Mapping[str, Any]) -> None:
+    print(json.dumps(message, default=float), flush=True)  # noqa: T201 - to the process that asked
+
+
+def opened(place: Place) -> tuple[Run, InteractionLog, Truth | None]:
+    """What is measured."""
+    run = recblr.load(place.run).run
+    log, _ = open_log(place.log)
+    truth = load_truth(place.log, log) if place.truth else None
+    fitted = log if log.catalog.fingerprint == run.catalog.fingerprint else fit_to_catalog(log, run.catalog)
+    return run, fitted, truth
+
+
+def work(request: Request, run: Run, log: InteractionLog, truth: Truth | None, tell: Tell) -> dict[str, Any]:
+    """The pointing game where the log knows its causes, else what needs no truth."""
+    return measure_faithfulness(request, run, log, tell) if truth is None else play(request, run, log, truth, tell)
+
+
+def play(request: Request, run: Run, log: InteractionLog, truth: Truth, tell: Tell) -> dict[str, Any]:
     """The pointing game on held-out events of users of the log, with who is behind each cell."""
-    asked = measured.request
     rule = protocol(str(run.config["train"].get("protocol", "lrurec")))
-    chosen = cases.held_out_cases(log, truth, rule, run.model.config.max_len, asked.events, anew=False)
+    chosen = cases.held_out_cases(log, truth, rule, run.model.config.max_len, request.events, anew=False)
     causes = sum(bool(of) for of in chosen.values())
-    total = (sum(map(len, chosen.values())) + causes) * len(asked.methods)  # the first of each cell is explained twice
-    measured.tell("explanations", 0, total)
+    total = (sum(map(len, chosen.values())) + causes) * len(request.methods)  # the first of each cell twice
+    done = 0
+
+    def explain(method: str, question: Question) -> Attribution:
+        nonlocal done
+        answer = by_name(method, question)(question)
+        done += 1
+        tell("explanations", done, total)
+        return answer
+
     found = pointing.pointing_game(
         chosen,
         run.model,
-        {name: partial(explain, name, measured) for name in asked.methods},
-        contrast="runner-up" if asked.contrast == "runner-up" else "none",
+        {name: partial(explain, name) for name in request.methods},
+        contrast="runner-up" if request.contrast == "runner-up" else "none",
         catalog=run.catalog,
     )
-    measured.cases = listed(chosen, found, asked.methods, run.catalog.ids)
-    measured.rows = [one.row() for one in found]
-
-
-def explain(method: str, measured: Measured, question: Question) -> Attribution:
-    """By the method of a name; one explanation more is done."""
-    answer = by_name(method, question)(question)
-    measured.tell("explanations", measured.done + 1, measured.total)
-    return answer
+    behind = listed(chosen, found, request.methods, run.catalog.ids)
+    return {"rows": [one.row() for one in found], "cases": [asdict(one) for one in behind]}
 
 
 def listed(
@@ -76,10 +142,13 @@ def listed(
     ]
 
 
-def measure_faithfulness(measured: Measured, run: Run, log: InteractionLog) -> None:
+def measure_faithfulness(request: Request, run: Run, log: InteractionLog, tell: Tell) -> dict[str, Any]:
     """Curves, erasure and axioms of users, for a log that knows no causes."""
-    asked = measured.request
     board = scoreboard.scoreboard(
-        run, log, None, events=0, users=asked.events, methods=asked.methods, progress=measured.tell
+        run, log, None, events=0, users=request.events, methods=request.methods, progress=tell
     )
-    measured.faithfulness = [dict(one) for one in board.faithfulness]
+    return {"faithfulness": [dict(one) for one in board.faithfulness]}
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@ from trust_runs import Measured, Request
 from recblr import figures
 from recblr.explain import METHODS, methods_of
 from recblr.figures.scoreboard import MEASURES, order_of
+from recblr.figures.view import plural
 from recblr.runs import RunInfo
 
 FIRST = ("held_gates", "removal", "gradient_input", "integrated_gradients", "counts")  # until the reader chooses
@@ -65,7 +66,8 @@ def measure_here(info: RunInfo, opened: OpenLog) -> None:
         events=count, contrast=contrast,
     )  # fmt: skip
     runs = cache.trust_runs()
-    busy = runs.current is not None and runs.current.under_way
+    own = runs.of(owner())
+    busy = own is not None and own.under_way
     st.button(
         "Measure", key="measure_trust", type="primary", icon=":material/play_arrow:",
         disabled=busy or not request.methods, on_click=start, args=(request, opened),
@@ -94,27 +96,30 @@ def start(request: Request, opened: OpenLog) -> None:
 
 
 def progress() -> None:
-    """How far the run is; drawn again until it ends, then the page is."""
-    run = cache.trust_runs().current
+    """How far the reader's measurement is; drawn again until it ends, then the page is."""
+    runs = cache.trust_runs()
+    run = runs.of(owner())
     if run is None or not run.under_way:
         st.rerun()
-    own = run.owner == owner()
-    who = "Measuring" if own else "Another reader is measuring; one at a time"
-    st.progress(min(run.done / run.total, 1.0), text=f"{who}: {run.said}, {run.done:,} of {run.total:,}")
-    if own:
-        st.button("Cancel", key="cancel", on_click=cache.trust_runs().cancel, args=(owner(),))
+    ahead = runs.ahead(run)
+    if ahead:
+        text = f"In line: {plural(ahead, 'measurement')} of other readers before it"
+    else:
+        text = f"Measuring: {run.said}, {run.done:,} of {run.total:,}"
+    st.progress(0.0 if ahead else min(run.done / run.total, 1.0), text=text)
+    st.button("Cancel", key="cancel", on_click=runs.cancel, args=(owner(),))
 
 
 def watch() -> None:
-    """The progress of a run under way, or how the last one of this reader ended badly."""
-    run = cache.trust_runs().current
+    """The progress of the reader's measurement, or how the last one ended badly."""
+    run = cache.trust_runs().of(owner())
     if run is None:
         return
     if run.under_way:
         st.fragment(progress, run_every=POLL_SECONDS)()
-    elif run.owner == owner() and run.cancelled:
+    elif run.cancelled:
         st.info(f"Cancelled after {run.seconds:.0f} s.")
-    elif run.owner == owner() and run.failed:
+    elif run.failed:
         st.error(plain(f"The measurement failed: {run.failed}"))
 
 

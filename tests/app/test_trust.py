@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import cache
 import pytest
+import trust_runs as trust_measurements
 import trust_work
 from streamlit.testing.v1 import AppTest
 from tests_app import figures, shown, told
-from trust_runs import Measured, Request, TrustRunner
+from trust_runs import Measured, Place, Request, TrustRunner
 
 from recblr.errors import RecblrError
+from recblr.runs import SAMPLE_ROOT
 
 Open = Callable[..., AppTest]
 CHOSEN = {"run": "mixed/recblr", "methods": ["Held gates", "Gradient × input"], "events": "5"}
@@ -50,6 +57,10 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def measured() -> None:
     """One measurement, which every test of it looks at."""
     cache.trust_runs.clear()
+
+
+def measured_here() -> Measured | None:
+    return next(reversed(cache.trust_runs()._done.values()), None)
 
 
 def press(at: AppTest, label: str) -> AppTest:
@@ -87,7 +98,7 @@ def test_a_measurement_fills_the_board_and_names_the_users_behind_each_cell(app:
     cache.trust_runs().wait(120)
     at.run()
     assert "**Measured here**" in shown(at)
-    found = cache.trust_runs().current
+    found = measured_here()
     assert found.failed is None
     rows = {(row["cause"], row["method"]): row for row in found.rows}
     drawn = figures(at)[0]["data"][1]
@@ -103,17 +114,17 @@ def test_a_measurement_fills_the_board_and_names_the_users_behind_each_cell(app:
 
 
 def test_a_chosen_cell_is_looked_behind(app: Open, measured: None) -> None:
-    if cache.trust_runs().current is None:
+    if measured_here() is None:
         press(app("trust", **CHOSEN), "Measure")
         cache.trust_runs().wait(120)
-    cause = cache.trust_runs().current.rows[-1]["cause"]
+    cause = measured_here().rows[-1]["cause"]
     at = app("trust", behind="Gradient × input", cause=cause, **CHOSEN)
     assert f"Who is behind Gradient × input, {cause}?" in shown(at)
     at.session_state["live_board_numbers"] = True
     at.run()
     names: dict[str, Any] = {}
     exec(at.code[0].value, names)
-    assert names["view"].table["hit@1"].tolist() == [row["hit@1"] for row in cache.trust_runs().current.rows]
+    assert names["view"].table["hit@1"].tolist() == [row["hit@1"] for row in measured_here().rows]
 
 
 @pytest.mark.parametrize("run", ["elsewhere/recblr", "broken/truncated"])
@@ -137,54 +148,205 @@ def test_methods_and_counts_that_are_not_offered_are_named(app: Open) -> None:
     assert "“7” is no choice of “Events of each cause” here: there is 10, 5, 25, 50. Taken is “10”." in told(at)
 
 
-def test_a_log_without_causes_is_measured_against_the_model_itself() -> None:
+def here(truth: bool = True) -> tuple[Request, Place]:
+    """A tiny request that the shipped run can answer."""
     opened = cache.run_log(cache.runs()["mixed/recblr"])
-    run = cache.open_run("mixed/recblr").run
+    place = Place(run=str(SAMPLE_ROOT / "mixed/recblr"), log=str(SAMPLE_ROOT.parent / opened.name), truth=truth)
     request = Request(run="mixed/recblr", state=("", 0, 0), methods=("held_gates",), events=1, contrast="none")
+    return request, place
+
+
+def test_a_log_without_causes_is_measured_against_the_model_itself() -> None:
+    request, place = here(truth=False)
+    run, log, truth = trust_work.opened(place)
+    assert truth is None
+    found = trust_work.work(request, run, log, truth, lambda said, done, total: None)
+    assert [row["method"] for row in found["faithfulness"]] == ["held_gates"]
+    assert found["faithfulness"][0]["completeness error"] < 1e-4
     measured = Measured(request=request, owner="me")
-    trust_work.work(measured, run, opened.log, None)
+    measured.take(json.loads(json.dumps(found, default=float)))
     assert not measured.rows
-    assert [row["method"] for row in measured.faithfulness] == ["held_gates"]
-    assert measured.faithfulness[0]["completeness error"] < 1e-4
+    assert measured.faithfulness[0]["users"] == 1
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """script(lines) -> measurements run these lines instead; `tell(...)` writes, and `go` is a file to wait for."""
+
+    def write(body: str) -> None:
+        path = tmp_path / "work.py"
+        path.write_text(
+            "import json, os, pathlib, sys, threading\n"
+            f"go = pathlib.Path({str(tmp_path / 'go')!r})\n"
+            "asked = json.loads(sys.stdin.readline())\n"
+            "threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()\n"
+            "tell = lambda **message: print(json.dumps(message), flush=True)\n"
+            "wait = threading.Event().wait\n" + body,
+            encoding="utf-8",
+        )
+        monkeypatch.setattr(trust_measurements, "SCRIPT", path)
+
+    return write
 
 
 REQUEST = Request(run="a", state=("", 0, 0), methods=("held_gates",), events=5, contrast="none")
+PLACE = Place(run="nowhere", log="nowhere", truth=True)
+LOOP = "tell(said='explanations', done=1, total=9)\nwhile not go.exists(): wait(0.01)\ntell(rows=[{'cause': 'x'}])\n"
 
 
-def test_one_measurement_runs_at_a_time_and_its_owner_can_cancel_it() -> None:
-    runner, going = TrustRunner(), threading.Event()
+def until(what: Callable[[], bool]) -> None:
+    """Wait, at most half a minute."""
+    for _ in range(3000):
+        if what():
+            return
+        threading.Event().wait(0.01)
+    pytest.fail("it did not come to that in half a minute")
 
-    def work(run: Measured) -> None:
-        going.wait(10)
-        for done in range(1000):
-            run.tell("x", done, 1000)
 
-    run = runner.start(REQUEST, "me", work)
-    with pytest.raises(RecblrError, match="one run at a time"):
-        runner.start(REQUEST, "you", work)
-    runner.cancel("you")
-    assert not run.cancelled
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{process}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_second_reader_waits_in_line_and_neither_disturbs_the_other(
+    script: Callable[[str], None], tmp_path: Path
+) -> None:
+    script(LOOP)
+    runner = TrustRunner()
+    mine = runner.start(REQUEST, "me", PLACE)
+    yours = runner.start(replace(REQUEST, events=10), "you", PLACE)
+    until(lambda: mine.done == 1)
+    assert (runner.ahead(mine), runner.ahead(yours)) == (0, 1)
+    assert runner.of("me") is mine
+    assert runner.of("you") is yours
+    assert yours.started is None
+    with pytest.raises(RecblrError, match="wait for its end, or cancel it"):
+        runner.start(REQUEST, "me", PLACE)
+    (tmp_path / "go").touch()
+    runner.wait(10)
+    assert mine.succeeded
+    assert yours.succeeded
+    assert runner.found(REQUEST) is mine
+    assert yours.rows == [{"cause": "x"}]
+
+
+def test_cancelling_ends_the_readers_own_process_at_once_and_nobody_elses(
+    script: Callable[[str], None], tmp_path: Path
+) -> None:
+    script(LOOP)
+    runner = TrustRunner()
+    mine, yours = runner.start(REQUEST, "me", PLACE), runner.start(replace(REQUEST, events=10), "you", PLACE)
+    theirs = runner.start(replace(REQUEST, events=25), "they", PLACE)
+    until(lambda: mine.done == 1)
+    process = runner._process.pid
+    runner.cancel("you")  # in line
+    assert mine.under_way
+    assert not yours.under_way
+    assert yours.started is None
     runner.cancel("me")
-    going.set()
+    assert not alive(process)
+    (tmp_path / "go").touch()
     runner.wait(10)
-    assert run.finished is not None
-    assert run.done == 0
+    assert mine.finished is not None
+    assert mine.failed is None
     assert runner.found(REQUEST) is None
-    again = runner.start(REQUEST, "you", lambda run: run.tell("x", 1, 2))
+    assert theirs.succeeded
+    again = runner.start(REQUEST, "me", PLACE)
     runner.wait(10)
-    assert again.failed is None
     assert runner.found(REQUEST) is again
 
 
-def test_a_measurement_that_fails_says_why_and_leaves_the_next_one_free() -> None:
+def test_who_asks_the_same_while_waiting_is_given_the_same_answer(
+    script: Callable[[str], None], tmp_path: Path
+) -> None:
+    script(LOOP + "(go.parent / 'count').open('a').write('x')\n")
     runner = TrustRunner()
-
-    def refuse(run: Measured) -> None:
-        raise RecblrError("the log is empty: choose another")
-
-    run = runner.start(REQUEST, "me", refuse)
+    mine, yours = runner.start(REQUEST, "me", PLACE), runner.start(REQUEST, "you", PLACE)
+    (tmp_path / "go").touch()
     runner.wait(10)
-    assert run.failed == "the log is empty: choose another"
-    assert not run.under_way
+    assert yours.succeeded
+    assert yours.rows == mine.rows
+    assert (tmp_path / "count").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("tell(failed='the log is empty: choose another')", "^the log is empty: choose another$"),
+        ("raise ValueError('what a model says')", "^ValueError: what a model says$"),
+        ("os.kill(os.getpid(), 9)", "ended from outside .signal 9., perhaps for want of memory"),
+        ("sys.exit(3)", "^its process ended with status 3$"),
+    ],
+)
+def test_a_measurement_that_fails_says_why_and_leaves_the_next_one_free(
+    script: Callable[[str], None], body: str, says: str
+) -> None:
+    script(body)
+    runner = TrustRunner()
+    run = runner.start(REQUEST, "me", PLACE)
+    runner.wait(10)
+    assert run.failed is not None
+    assert re.search(says, run.failed)
+    assert runner.found(REQUEST) is None
+    script("print('a library that prints')\ntell(rows=[])")
+    again = runner.start(REQUEST, "me", PLACE)
+    runner.wait(10)
+    assert again.succeeded
     with pytest.raises(RecblrError, match="at least one method"):
-        runner.start(Request(run="a", state=("", 0, 0), methods=(), events=5, contrast="none"), "me", refuse)
+        runner.start(replace(REQUEST, methods=()), "me", PLACE)
+
+
+def test_a_measurement_that_takes_too_long_is_ended(
+    script: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust_measurements, "SECONDS", 0.3)
+    script(LOOP)
+    runner = TrustRunner()
+    run = runner.start(REQUEST, "me", PLACE)
+    runner.wait(10)
+    assert run.failed == "it took longer than 0.3 s; choose fewer events or methods"
+
+
+def test_the_line_has_an_end(script: Callable[[str], None], tmp_path: Path) -> None:
+    script(LOOP)
+    runner = TrustRunner()
+    first = runner.start(REQUEST, "first", PLACE)
+    until(lambda: first.done == 1)
+    for number in range(trust_measurements.WAITING):
+        runner.start(REQUEST, f"reader {number}", PLACE)
+    with pytest.raises(RecblrError, match="wait in line already"):
+        runner.start(REQUEST, "one too many", PLACE)
+    (tmp_path / "go").touch()
+    runner.wait(10)
+
+
+@pytest.mark.slow
+def test_the_process_ends_when_the_server_is_gone(tmp_path: Path) -> None:
+    """The real script, whose server dies before it could end anything."""
+    request, place = here()
+    request = replace(request, methods=("shapley", "integrated_gradients"), events=10)  # much work
+    asked = json.dumps({"request": asdict(request), "place": asdict(place)})
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import subprocess, sys, threading\n"
+            f"one = subprocess.Popen([sys.executable, {str(trust_measurements.SCRIPT)!r}], stdin=subprocess.PIPE,"
+            f" stdout=open({str(tmp_path / 'said')!r}, 'w'), text=True)\n"
+            f"one.stdin.write({asked!r} + chr(10)); one.stdin.flush()\n"
+            "print(one.pid, flush=True)\n"
+            "threading.Event().wait()\n",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process = int(server.stdout.readline())
+    until(lambda: "explanations" in (tmp_path / "said").read_text())
+    server.kill()
+    server.wait()
+    server.stdout.close()
+    until(lambda: not alive(process))
