@@ -96,6 +96,37 @@ def faithful_code(choice: Choice, models: Mapping[str, str], step: int, item: st
     )
 
 
+def by_cause_code(models: Mapping[str, str]) -> str:
+    """What each run gets right of each cause."""
+    return "\n".join([*_by_cause(models), "view = figures.by_cause(found)", "view.figure"])
+
+
+def against_state_code(models: Mapping[str, str], cause: str) -> str:
+    """The same of one cause, against what each model keeps of a user."""
+    return "\n".join(
+        [
+            "import recblr",
+            "from recblr.leaderboard.cost import kept_of_user",
+            *_by_cause(models),
+            "kept = {word: kept_of_user(recblr.load(name).run.model) for word, name in names.items()}",
+            f"view = figures.against_state(found, kept, {cause!r})",
+            "view.figure",
+        ]
+    )
+
+
+def _by_cause(models: Mapping[str, str]) -> Sequence[str]:
+    return [
+        "from recblr import figures",
+        "from recblr.figures.causes import rows_of",
+        "from recblr.runs import list_runs",
+        "",
+        f"names = {dict(models)!r}",
+        "runs = {info.name: info for info in list_runs()}",
+        "found = {word: rows_of(runs[name].metrics) for word, name in names.items()}",
+    ]
+
+
 def results_code(table: str) -> str:
     """What is recorded of a table of results."""
     return "\n".join(

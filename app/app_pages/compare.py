@@ -3,6 +3,7 @@
 import cache
 import choices
 import compare_code
+import compared_runs
 import explain_choices
 import links
 import streamlit as st
@@ -151,24 +152,9 @@ def faithfulness(choice: Choice, models: dict[str, str], step: int, hide: bool) 
     )
 
 
-@st.fragment
-def costs() -> None:
-    """What all backbones of a table cost, from the recorded results: none of it is measured here."""
-    with guard():
-        tables = cache.results()
-        if not tables:
-            return
-        st.divider()
-        name = choices.one_of("Recorded results of", list(tables), key="table")
-        entries = tables[name]
-        machines = " and ".join(dict.fromkeys(entry.trained_on for entry in entries if entry.trained_on))
-        dates = sorted(entry.date[:10] for entry in entries)
-        when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-        st.caption(plain(f"Recorded, not measured here: {when}, on {machines}."))
-        show(figures.golden_triangle(entries), key="golden_triangle", code=compare_code.results_code(name))
-
-
 page_title(PAGES["compare"].question)
 with guard():
-    body(choices.header())
-costs()
+    chosen = choices.header()
+    body(chosen)
+    compared_runs.causes(chosen, rivals(chosen))
+compared_runs.costs()

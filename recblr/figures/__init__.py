@@ -8,6 +8,7 @@
 """
 
 from recblr.figures.agreement import horizons, jaccard, overlap, rbo, true_ranks
+from recblr.figures.causes import against_state, by_cause
 from recblr.figures.channel import channel_parts
 from recblr.figures.deletion_curve import deletion_curve
 from recblr.figures.events import Events, describe
@@ -30,6 +31,8 @@ from recblr.figures.waterfall import explained_events, profile, waterfall
 __all__ = [
     "Events",
     "View",
+    "against_state",
+    "by_cause",
     "channel_parts",
     "deletion_curve",
     "describe",

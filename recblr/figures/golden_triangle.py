@@ -13,15 +13,13 @@ from typing import Any
 
 import pandas as pd
 
+from recblr.figures import labels
 from recblr.figures.view import MARGIN, ROLES, View, new_figure, nothing, number
 from recblr.leaderboard.entries import Entry
 
 QUESTION = "What does each backbone cost for what it finds?"
 SMALLEST, LARGEST = 9.0, 34.0
 """Pixels across a marker; its area is proportional to the milliseconds, as far as these bounds allow."""
-_PLACES = ("middle right", "middle left", "top center", "bottom center")
-_CHARACTER, _LINE = 6.6, 14.0
-"""Pixels of a character of a label, and of its height."""
 _WIDTH, _HEIGHT = 620.0, 380.0
 """Pixels of the plot area that labels are placed for."""
 _WAYS = (
@@ -46,12 +44,12 @@ def golden_triangle(entries: Sequence[Entry]) -> View:
         for entry in drawn
     ]
     wide = median(entry.high - entry.low for entry in drawn)
-    labels = _places(points, wide)
+    stands = _places(points, wide)
     traces = []
     for name, streams, color, symbol in _WAYS:
         own = [n for n, entry in enumerate(drawn) if _streams(entry) == streams]
         if own:
-            traces.append(_markers([drawn[n] for n in own], [labels[n] for n in own], slowest, name, color, symbol))
+            traces.append(_markers([drawn[n] for n in own], [stands[n] for n in own], slowest, name, color, symbol))
     x_range, y_range = _span([x for x, *_ in points], 0.22), _span([y for _, y, *_ in points], 0.16, wide)
     seconds = _ticks(x_range)
     figure = new_figure(
@@ -109,45 +107,9 @@ def _interval(wide: float, middle: float) -> dict[str, Any]:
 
 
 def _places(points: Sequence[tuple[float, float, float, str]], wide: float) -> list[str]:
-    """Where each label stands: the first of four places that meets no marker and no earlier label.
-
-    Where all four meet one, the place that meets the fewest.
-    """
-    left, right = _span([x for x, *_ in points], 0.22)
-    low, high = _span([y for _, y, *_ in points], 0.16, wide)
-    centres = [(_WIDTH * (x - left) / (right - left), _HEIGHT * (y - low) / (high - low)) for x, y, *_ in points]
-    taken = [
-        (x - across / 2, y - across / 2, x + across / 2, y + across / 2)
-        for (x, y), (*_, across, _) in zip(centres, points, strict=True)
-    ]
-    found = []
-    for (x, y), (*_, across, text) in zip(centres, points, strict=True):
-        boxes = [_box(x, y, across / 2, _CHARACTER * len(text), place) for place in _PLACES]
-        hits = [sum(_meet(box, other) for other in taken) + (not _inside(box)) for box in boxes]
-        best = hits.index(min(hits))
-        found.append(_PLACES[best])
-        taken.append(boxes[best])
-    return found
-
-
-Box = tuple[float, float, float, float]
-
-
-def _box(x: float, y: float, radius: float, width: float, place: str) -> Box:
-    """(left, bottom, right, top) of a label, just outside its marker."""
-    if place.startswith("middle"):
-        begin = x + radius + 1 if place.endswith("right") else x - radius - 1 - width
-        return begin, y - _LINE / 2, begin + width, y + _LINE / 2
-    begin = y + radius + 1 if place.startswith("top") else y - radius - 1 - _LINE
-    return x - width / 2, begin, x + width / 2, begin + _LINE
-
-
-def _meet(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _inside(box: Box) -> bool:
-    return box[0] >= 0 and box[1] >= 0 and box[2] <= _WIDTH and box[3] <= _HEIGHT
+    """Where each label stands, of points (x, y, pixels across, text) in the units of the axes."""
+    x_range, y_range = _span([x for x, *_ in points], 0.22), _span([y for _, y, *_ in points], 0.16, wide)
+    return labels.places(points, x_range, y_range, width=_WIDTH, height=_HEIGHT)
 
 
 def _markers(

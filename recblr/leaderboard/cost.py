@@ -75,9 +75,19 @@ def state_bytes(state: State) -> int:
     return sum(value.numel() * value.element_size() for value in state.values())
 
 
-def _history(model: SequentialBackbone) -> Batch:
+def kept_of_user(model: SequentialBackbone) -> tuple[int, str]:
+    """(bytes that a model carries from event to event, what they are) after a history as long as it reads.
+
+    What they are: a "state" of fixed size, a "cache" that grows with the history, or the "history" itself.
+    """
+    batch = _history(model, min(2, model.config.max_len) if model.causal and model.recurrent else None)
+    with torch.inference_mode():
+        return _kept(model, _state_before_last(model, batch), batch)
+
+
+def _history(model: SequentialBackbone, length: int | None = None) -> Batch:
     rng = np.random.default_rng(0)
-    length = model.config.max_len
+    length = length or model.config.max_len
     items = rng.integers(1, model.config.n_items + 1, (1, length))
     times = 1_000_000_000 + HOUR * np.arange(length, dtype=np.int64)[None]
     return Batch(items=torch.from_numpy(items), times=torch.from_numpy(times))

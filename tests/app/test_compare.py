@@ -14,7 +14,10 @@ import recblr
 from recblr import figures
 from recblr.backbones import REGISTRY
 from recblr.data.log import InteractionLog
+from recblr.figures.causes import rows_of
+from recblr.leaderboard.cost import measure_asking
 from recblr.leaderboard.entries import recorded
+from recblr.runs import list_runs
 
 Open = Callable[..., AppTest]
 
@@ -134,6 +137,40 @@ def reproduced(at: AppTest, key: str) -> Any:
     names: dict[str, Any] = {}
     exec(at.code[0].value, names)
     return names["view"]
+
+
+def test_what_each_run_gets_right_is_shown_by_cause_from_its_own_metrics(app: Open) -> None:
+    at = app("compare", user="u0002")
+    again = reproduced(at, "by_cause")
+    assert again.answer in shown(at)
+    runs = {info.name: info for info in list_runs()}
+    for model in ("recblr", "sasrec"):
+        habit = next(row for row in rows_of(runs[f"mixed/{model}"].metrics) if row["cause"] == "habit")
+        told = again.table[(again.table["model"] == model) & (again.table["cause"] == "habit")]
+        assert told["HR@1"].tolist() == [habit["metrics"]["HR@1"]]
+    assert "large state" not in shown(at)
+
+
+def test_a_cause_is_set_against_the_bytes_that_each_model_keeps(app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {"mixed/recblr", "mixed/sasrec", "mixed/markov"}
+    monkeypatch.setattr("cache.list_runs", lambda: [info for info in list_runs() if info.name in few])
+    at = app("compare", user="u0002", state="true", cause="recall")
+    assert not at.exception
+    assert not at.error
+    assert "Does it take a large state to know a recall?" in shown(at)
+    again = reproduced(at, "against_state")
+    assert again.answer in shown(at)
+    kept = dict(zip(again.table["model"], again.table["bytes kept"], strict=True))
+    for model in ("recblr", "sasrec"):
+        assert kept[model] == measure_asking(recblr.load(f"mixed/{model}").run.model, repeats=1).state_bytes
+    assert "know a habit?" in shown(app("compare", user="u0002", state="true", cause="fashion"))
+    cache.runs.clear()
+
+
+def test_a_log_without_causes_has_no_table_of_them(app: Open) -> None:
+    at = app("compare", run="elsewhere/recblr", history="a,b")
+    assert not at.exception
+    assert "get right, and why" not in shown(at)
 
 
 def test_the_costs_of_all_backbones_are_shown_as_recorded_with_machine_and_date(app: Open) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recblr.backbones import REGISTRY, make_config
-from recblr.leaderboard.cost import measure_asking, processor, state_bytes
+from recblr.leaderboard.cost import kept_of_user, measure_asking, processor, state_bytes
 from recblr.training import build
 
 LENGTH, N_ITEMS = 6, 9
@@ -43,6 +43,7 @@ def test_every_backbone_and_preset_can_be_asked(name: str) -> None:
         assert (asked.step_ms is None) == (asked.state_kind == "history")
         assert asked.step_ms is None or asked.step_low_ms <= asked.step_ms <= asked.step_high_ms
         assert model.causal or asked.step_ms is None
+        assert kept_of_user(model) == (asked.state_bytes, asked.state_kind)
 
 
 def test_a_state_stays_as_large_and_a_cache_grows_with_the_history() -> None:
