@@ -157,13 +157,13 @@ def test_a_cause_is_set_against_the_bytes_that_each_model_keeps(app: Open, monke
     at = app("compare", user="u0002", state="true", cause="recall")
     assert not at.exception
     assert not at.error
-    assert "Does it take a large state to know a recall?" in shown(at)
+    assert "Does it take a large state to get recall right?" in shown(at)
     again = reproduced(at, "against_state")
     assert again.answer in shown(at)
     kept = dict(zip(again.table["model"], again.table["bytes kept"], strict=True))
     for model in ("recblr", "sasrec"):
         assert kept[model] == measure_asking(recblr.load(f"mixed/{model}").run.model, repeats=1).state_bytes
-    assert "know a habit?" in shown(app("compare", user="u0002", state="true", cause="fashion"))
+    assert "get habit right?" in shown(app("compare", user="u0002", state="true", cause="fashion"))
     cache.runs.clear()
 
 

@@ -60,9 +60,16 @@ def test_the_least_that_does_nearly_as_well_is_named_and_equal_success_has_no_co
     view = against_state(level, KEPT, "habit")
     assert "correlation" not in view.answer
     near = {"small": [row("habit", 0.78)], "large": [row("habit", 0.8)]}
-    assert "within 5 % points of it, small keeps least, 512 bytes" in against_state(near, KEPT, "habit").answer
+    assert "within 5 percentage points of it, small keeps least, 512 bytes" in against_state(near, KEPT, "habit").answer
     assert against_state(FOUND, {"small": KEPT["small"]}, "habit").figure is None
     assert against_state(FOUND, KEPT, "fork").figure is None
+
+
+def test_points_too_near_for_labels_of_their_own_share_one() -> None:
+    found = {name: [row("habit", value)] for name, value in (("a", 0.5), ("b", 0.501), ("c", 0.9))}
+    view = against_state(found, {"a": (1000, "state"), "b": (1001, "cache"), "c": (1000, "state")}, "habit")
+    texts = {name: text for dots in view.figure.data for name, text in zip(dots.customdata, dots.text, strict=True)}
+    assert texts == {"a": "a, b", "b": "", "c": "c"}
 
 
 def test_the_shipped_runs_say_by_cause_what_they_get_right() -> None:
