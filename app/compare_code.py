@@ -118,7 +118,7 @@ def against_state_code(models: Mapping[str, str], cause: str) -> str:
 def _by_cause(models: Mapping[str, str]) -> Sequence[str]:
     return [
         "from recblr import figures",
-        "from recblr.figures.causes import rows_of",
+        "from recblr.figures.by_cause import rows_of",
         "from recblr.runs import list_runs",
         "",
         f"names = {dict(models)!r}",

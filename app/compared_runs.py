@@ -15,7 +15,7 @@ from guard import guard
 
 from recblr import figures
 from recblr.errors import RecblrError
-from recblr.figures.causes import Row, rows_of
+from recblr.figures.by_cause import Row, rows_of
 from recblr.runs import RunInfo
 
 FIRST_CAUSE = "habit"

@@ -8,7 +8,7 @@
 """
 
 from recblr.figures.agreement import horizons, jaccard, overlap, rbo, true_ranks
-from recblr.figures.causes import against_state, by_cause
+from recblr.figures.by_cause import against_state, by_cause
 from recblr.figures.channel import channel_parts
 from recblr.figures.deletion_curve import deletion_curve
 from recblr.figures.events import Events, describe

@@ -14,7 +14,7 @@ import recblr
 from recblr import figures
 from recblr.backbones import REGISTRY
 from recblr.data.log import InteractionLog
-from recblr.figures.causes import rows_of
+from recblr.figures.by_cause import rows_of
 from recblr.leaderboard.cost import measure_asking
 from recblr.leaderboard.entries import recorded
 from recblr.runs import list_runs
