@@ -136,7 +136,7 @@ def against_state(found: Mapping[str, Sequence[Row]], kept: Mapping[str, tuple[i
     if len(drawn) < 2:
         return nothing(question, f"Fewer than two models that keep something were measured on {cause}.")
     sizes = np.log10([kept[name][0] for name in drawn])
-    x_range, y_range = [float(sizes.min()) - 0.35, float(sizes.max()) + 0.5], [-0.06, 1.09]
+    x_range, y_range = [float(sizes.min()) - 0.35, float(sizes.max()) + 1.1], [-0.06, 1.09]
     values = {name: float(rows[name]["metrics"][METRIC]) for name in drawn}
     at = {name: (float(size), values[name]) for name, size in zip(drawn, sizes, strict=True)}
     written = _together(at, x_range, y_range)
