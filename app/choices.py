@@ -117,11 +117,12 @@ def step_choice(choice: Choice) -> int:
     )
 
 
-def one_of(label: str, options: Sequence[str], *, key: str, help: str | None = None) -> str:
-    """A bound choice of one; the first option is the default. Options are what the URL shows, so they are words."""
+def one_of(label: str, options: Sequence[str], *, key: str, help: str | None = None, default: str | None = None) -> str:
+    """A bound choice of one; without `default` the first. Options are what the URL shows, so they are words."""
+    usual = options[0] if default is None else default
     _forget_if(key, lambda value: value not in options)
-    chosen = st.segmented_control(label, list(options), default=options[0], required=True, key=key, bind=URL, help=help)
-    return chosen if chosen in options else options[0]
+    chosen = st.segmented_control(label, list(options), default=usual, required=True, key=key, bind=URL, help=help)
+    return chosen if chosen in options else usual
 
 
 def open_tab(names: Sequence[str], *, key: str) -> tuple[str, Any]:

@@ -105,10 +105,10 @@ def method_choice(run: str, events: int) -> Method:
     return offered[choices.one_of("Method", titles, key="method")]
 
 
-def one_of(label: str, options: Sequence[str], *, key: str) -> str:
+def one_of(label: str, options: Sequence[str], *, key: str, help: str | None = None, default: str | None = None) -> str:
     """A bound choice of one, which says so where the address asks for another."""
-    choices.refuse_unoffered(key, label, options, options[:1])
-    return choices.one_of(label, options, key=key)
+    choices.refuse_unoffered(key, label, options, [options[0] if default is None else default])
+    return choices.one_of(label, options, key=key, help=help, default=default)
 
 
 def several(label: str, options: Sequence[str], default: Sequence[str], *, key: str) -> list[str]:

@@ -13,6 +13,7 @@ from draw import plain
 
 from recblr.explain import Attribution, Method
 from recblr.figures import Events
+from recblr.figures.causes import CAUSES
 from recblr.figures.reason import ordinal
 from recblr.figures.view import percent
 
@@ -28,7 +29,8 @@ def truth_panel(choice: Choice, asked: Asked, method: Method, found: Attribution
     cause, source = causes[asked.step], asked.subject.cause_from[asked.step]
     icon, said = _place(cause, source, method, found, events)
     rates = list(_rates(choice, method, cause)) if source else []
-    st.markdown("\n\n".join([f"{icon} {plain(said)}", *map(plain, rates)]))
+    words = f"{cause}: {CAUSES[cause]}." if cause in CAUSES else None
+    st.markdown("\n\n".join([f"{icon} {plain(said)}", *map(plain, rates)]), help=words)
 
 
 def _place(cause: str, source: int, method: Method, found: Attribution, events: Events) -> tuple[str, str]:

@@ -18,12 +18,24 @@ from trust_runs import Measured, Request
 
 from recblr import figures
 from recblr.explain import METHODS, methods_of
+from recblr.figures.causes import CAUSES
 from recblr.figures.scoreboard import MEASURES, order_of
 from recblr.figures.view import plural
 from recblr.runs import RunInfo
 
 FIRST = ("held_gates", "removal", "gradient_input", "integrated_gradients", "counts")  # until the reader chooses
+MEANT = " ".join(f"**{name}**: {meaning}." for name, meaning in MEASURES.items())
 TITLES = {name: one.title for name, one in METHODS.items()}
+KNOWN = (
+    "An explanation that reads well may still be wrong. The log of this run is simulated, so each event knows which "
+    "earlier event truly decided it: **a method earns trust by naming that event**, for events that the model "
+    "was not trained on."
+)
+UNKNOWN = (
+    "An explanation that reads well may still be wrong. Nobody knows what truly decided the events of this log, so its "
+    "explanations are tested against the model: **a method earns trust where leaving out what it names changes the "
+    "answer more** than leaving out events at random."
+)
 CONTRASTS = {"its own score": "none", "its lead over the best other item": "runner-up"}
 POLL_SECONDS = 0.5
 LINKED = 8  # users behind a cell that are linked
@@ -39,6 +51,7 @@ def body() -> None:
         info, opened = choices.run_choice()
     with boxes[1]:
         copy_link({"run": info.name}, key="copy_link")
+    st.markdown(KNOWN if opened is not None and opened.truth is not None else UNKNOWN)
     record = cache.trust_records().get(info.name)
     if opened is None:
         st.info("The log of this run is not on this machine, so nothing can be measured here.")
@@ -56,8 +69,10 @@ def measure_here(info: RunInfo, opened: OpenLog) -> None:
         possible = {one.title: one.name for one in methods_of(cache.open_run(info.name).run.model)}
         usual = [title for title, name in possible.items() if name in FIRST]
         titles = explain_choices.several("Methods", list(possible), usual, key="methods")
-        label, counts = ("Events of each cause", ["10", "5", "25", "50"]) if truth else ("Users", ["5", "10", "20"])
-        count = int(explain_choices.one_of(label, counts, key="events"))
+        label, counts, usual = "Users", ["5", "10", "20"], "5"
+        if truth:
+            label, counts, usual = "Events of each cause", ["5", "10", "25", "50"], "10"
+        count = int(explain_choices.one_of(label, counts, key="events", default=usual))
         contrast = "none"
         if truth:
             contrast = CONTRASTS[explain_choices.one_of("Explained is", list(CONTRASTS), key="explained")]
@@ -75,17 +90,17 @@ def measure_here(info: RunInfo, opened: OpenLog) -> None:
     with st.container(key="watch"):
         watch()
     found = runs.found(request)
-    if found is None:
+    if found is None and not busy:
         st.info(
             "Nothing was measured yet for these choices. **Measure** takes events that the model was not trained on, "
             "explains each with every method, and looks whether the explanation names the event that truly decided."
             if truth
-            else "Nothing was measured yet for these choices. The log knows no causes, so **Measure** tests against "
-            "the model itself: does removing what an explanation names change more than removing events at random?"
+            else "Nothing was measured yet for these choices. **Measure** asks, for some users of the test part, why "
+            "the model recommends its first item, and tests each answer by running the model without what it names."
         )
-    elif found.rows:
+    elif found is not None and found.rows:
         live(info, opened, found)
-    else:
+    elif found is not None:
         faithfulness(found.faithfulness, f"Measured here just now: {len(request.methods)} methods, {count} users.")
 
 
@@ -125,12 +140,32 @@ def watch() -> None:
 
 def live(info: RunInfo, opened: OpenLog, found: Measured) -> None:
     """The scoreboard as measured here, and who is behind a cell."""
-    counted = explain_choices.one_of("A cell shows", list(MEASURES), key="counted")
+    counted = explain_choices.one_of("A cell shows", list(MEASURES), key="counted", help=MEANT)
     view = figures.scoreboard(found.rows, TITLES, counted)
-    st.caption(f"**Measured here**, {found.seconds:.0f} s, {len(found.cases)} held-out events.")
+    st.caption(
+        f"**Measured here** in {found.seconds:.0f} s: {len(found.cases)} held-out events, each explained by every "
+        f"method; explained is {explained_words(found.request.contrast)}."
+    )
     code = links.trust_code(info, opened, found.request, counted)
     show(view, key="live_board", code=code, on_select=partial(take_cell, found))
+    what_happens(found.rows)
     behind(info, opened, found)
+
+
+def explained_words(contrast: str) -> str:
+    return next((words for words, one in CONTRASTS.items() if one == contrast), contrast)
+
+
+def what_happens(rows: list[dict]) -> None:
+    """What the columns and the two rows of reference mean."""
+    causes = [one for one in order_of(rows)[1] if one in CAUSES]
+    with st.popover("What do the rows and columns mean?", icon=":material/help:"):
+        st.markdown("\n".join(f"- **{one}**: {plain(CAUSES[one])}" for one in causes))
+        st.markdown(
+            "Two rows need no explanation at all: **last event** always names the last one, **chance** any one. "
+            "A method is worth something where it beats both. Where a rule needs a cue, both events decide: an "
+            "explanation that names the cue first is no mistake, and “cue aside” does not count it as one."
+        )
 
 
 def take_cell(found: Measured) -> None:
@@ -194,7 +229,10 @@ def recorded(info: RunInfo, record: dict | None) -> None:
     if rows:
         counted = st.session_state.get("counted", next(iter(MEASURES)))
         view = figures.scoreboard(rows, TITLES, counted if counted in MEASURES else next(iter(MEASURES)))
-        st.caption(f"**Recorded**: {rows[0].get('events', '?')} events of each cause.")
+        st.caption(
+            f"**Recorded**: {rows[0].get('events', '?')} events of each cause; explained is "
+            f"{explained_words(str(record.get('contrast', 'none')))}."
+        )
         show(view, key="recorded_board", code=links.trust_record_code(info.name, counted))
     faithfulness(
         record.get("faithfulness", []), f"Recorded: means over {record.get('users', '?')} users of the test part."
@@ -202,9 +240,5 @@ def recorded(info: RunInfo, record: dict | None) -> None:
 
 
 page_title(PAGES["trust"].question)
-st.markdown(
-    "An explanation that reads well may still be wrong. The sample log is simulated, so each event knows which earlier "
-    "event truly decided it: **a method earns trust by naming that event**, for events that the model has never seen."
-)
 with guard():
     body()

@@ -1,5 +1,6 @@
 """What if: how the recommendation changes when the history does."""
 
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -18,6 +19,7 @@ from guard import guard
 from pages import PAGES
 
 from recblr import figures
+from recblr.errors import ExplainError
 from recblr.explain import Variant
 from recblr.figures import Events, describe
 
@@ -159,13 +161,15 @@ def moved(choice: Choice, asked: Asked, every: list[Variant], made: list[Edit], 
     name = "as given" if chosen == 0 else f"variant {chosen}"
     view = figures.movement(before, after, catalog.index[asked.target], catalog, name=name)
     call = f"movement(now, then, question.target, catalog, name={name!r})"
+    if chosen == 0:
+        st.caption("Nothing is edited yet, so both sides are the same: apply an edit, and this shows what it changes.")
     show(view, key="movement", code=links.outcome_code(choice, asked, [edits.python(made, chosen)], call))
 
 
 def smallest(choice: Choice, asked: Asked, variant: Variant, made: list[Edit], chosen: int) -> None:
     """The fewest events whose removal pushes the item out of the list."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        k = int(explain_choices.one_of("Out of the top", ["10", "1", "5", "20"], key="k"))
+        k = int(explain_choices.one_of("Out of the top", ["1", "5", "10", "20"], key="k", default="10"))
         wanted = choices.switch("Search", key="smallest", help="Runs the model on hundreds of shorter histories.")
     title = choice.title(asked.target)
     question = f"What is the least that pushes “{title}” out of the top {k}?"
@@ -224,7 +228,14 @@ def inside(choice: Choice, asked: Asked, variant: Variant, made: list[Edit], cho
         if pin is None:
             return
     kind, value = INSIDE[what] or ("state", 0.0)
-    found, before, after = cache.intervened(asked, variant, kind, value, layers, number - 1, pin)
+    if kind == "decay" and number == 1:
+        st.info("Event 1 is the first: there is nothing before it to forget. Choose a later one in the strip above.")
+        return
+    try:
+        found, before, after = cache.intervened(asked, variant, kind, value, layers, number - 1, pin)
+    except ExplainError as error:  # which counts events from 0
+        st.info(plain(re.sub(rf"\bat event {number - 1}\b", f"at event {number}", str(error))))
+        return
     change = ", ".join(f"{100 * one:.3g} %" for one in found.change)
     st.markdown(
         plain(

@@ -29,6 +29,11 @@ from recblr.figures.waterfall import MOST, label
 
 # One colour a kind of statement; the kind is always written out too.
 COLORS = {"exact": "green", "exact with gates held": "blue", "estimate": "orange", "intervention": "violet"}
+KINDS = (
+    "**exact**: an identity, whose error is printed. **exact with gates held**: an identity of the model whose gates, "
+    "norm scales and slopes are held as they are, though the events cause these too. **estimate**: with an error of "
+    "its own. **intervention**: the input was changed and the model run again: an effect, no share."
+)
 COMPARED = ("held_gates", "removal", "gradient_input", "integrated_gradients", "counts")  # until the reader chooses
 LISTED = 8  # events named in the list beside the picture
 
@@ -92,7 +97,8 @@ def in_short(view: Looked) -> None:
     found, method = view.found, view.method
     without, now = effects(view)
     st.markdown(f"#### {plain(reason(found, view.events, view.choice.catalog, without, now))}")
-    st.markdown(f":{COLORS[found.exactness]}-badge[{found.exactness}] {plain(method.summary)} {plain(label(found))}")
+    kind = f":{COLORS[found.exactness]}-badge[{found.exactness}]"
+    st.markdown(f"{kind} {plain(method.summary)} {plain(label(found))}", help=KINDS)
     if not found.reliable:
         own = " more steps or draws, another baseline, or" if method.name in NUMBERS else ""
         st.warning(f"Its error is too large to read shares from, so none are shown: take{own} another method above.")

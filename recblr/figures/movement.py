@@ -109,13 +109,15 @@ def _answer(before: Outcomes, after: Outcomes, old: list[int], new: list[int], t
     was, now = float(before.rank[0]), float(after.rank[0])
     verb = "stays at" if was == now else "falls from" if now > was else "rises from"
     move = f"{verb} rank {number(was, 4)}" + ("" if was == now else f" to {number(now, 4)}")
-    told = f"“{catalog.title(target)}” {move}; its score goes from {number(float(before.score[0]))} to "
-    told += f"{number(float(after.score[0]))}."
+    score, then = number(float(before.score[0])), number(float(after.score[0]))
+    moves = f"stays {score}" if score == then else f"goes from {score} to {then}"
+    told = f"“{catalog.title(target)}” {move}; its score {moves}."
     if not came:
         same = "in the same order" if old == new else "in another order"
         return f"{told} The list holds the same {plural(len(new), 'item')}, {same}."
     first = catalog.title(came[0])
-    return f"{told} {plural(len(came), 'item')} of {len(new)} come in, first “{first}”."
+    come = "comes" if len(came) == 1 else "come"
+    return f"{told} {plural(len(came), 'item')} of {len(new)} {come} in, first “{first}”."
 
 
 def _table(before: Outcomes, after: Outcomes, old: list[int], new: list[int], catalog: Catalog) -> pd.DataFrame:

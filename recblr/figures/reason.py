@@ -38,9 +38,11 @@ def reason(attribution: Attribution, events: Events, catalog: Catalog, without: 
     trails = attribution.contrast is not None and attribution.logit < 0
     first = f"event {event}, “{events.titles[place]}”, {back(events, event)}"
     told = f"{'Mostly' if share >= _MOST else 'First of all'} because of {first}"
+    if attribution.exactness == "intervention":  # whose effects are no shares
+        told = f"It hangs most on {first}"
     if trails:
         told = f"{target} is not ahead. Most speaks for it {first}"
-    if attribution.exactness != "intervention":  # whose effects are no shares
+    if attribution.exactness != "intervention":
         told += f": {percent(share)} of all that speaks for {target} comes from it"
     told += "."
     if without is None:

@@ -79,7 +79,7 @@ def test_the_record_is_marked_as_recorded_with_machine_date_and_commit(app: Open
     at = app("trust", **CHOSEN)
     assert "Recorded on a machine of 2025, 2025-01-02, commit abc1234. Not measured now." in shown(at)
     assert "Held gates does best, 95 % over all causes; Gradient × input does worst, 40 %" in shown(at)
-    assert "**Recorded**: 500 events of each cause." in shown(at)
+    assert "**Recorded**: 500 events of each cause; explained is its own score." in shown(at)
     assert "Nothing for this run" in shown(app("trust", run="mixed/gru4rec"))
 
 
@@ -104,6 +104,8 @@ def test_a_measurement_fills_the_board_and_names_the_users_behind_each_cell(app:
     drawn = figures(at)[0]["data"][1]
     assert len(drawn["text"]) == 4 * len({cause for cause, _ in rows})
     assert "Who is behind Held gates, " in shown(at)
+    assert "- **recall**: a pass, many events later “Redeem a pass” (the cue)" in shown(at)
+    assert "each explained by every method; explained is its own score" in shown(at)
     for (cause, method), row in rows.items():
         of_cell = [case.hits[method] for case in found.cases if case.cause == cause and method in case.hits]
         if of_cell:
@@ -145,7 +147,7 @@ def test_methods_and_counts_that_are_not_offered_are_named(app: Open) -> None:
     at = app("trust", run="mixed/markov", methods=["Held gates"], events="7")
     assert not at.exception
     assert "“Held gates” is no choice of “Methods” here: there is Removal, Counts. Taken is “Removal”" in told(at)
-    assert "“7” is no choice of “Events of each cause” here: there is 10, 5, 25, 50. Taken is “10”." in told(at)
+    assert "“7” is no choice of “Events of each cause” here: there is 5, 10, 25, 50. Taken is “10”." in told(at)
 
 
 def here(truth: bool = True) -> tuple[Request, Place]:

@@ -158,6 +158,35 @@ def test_an_edit_inside_moves_the_list_and_its_python_says_the_same(app: Open, w
     assert f"by {names['found'].effect:+.3g} logits" in said
 
 
+@pytest.mark.parametrize("what", ["Forget all before it", "Forget nothing"])
+def test_the_first_event_has_nothing_before_it_to_forget(app: Open, what: str) -> None:
+    at = app("what_if", search="Inside the model", inside=what, event="1", **RECALL)
+    assert not at.exception
+    assert not told(at)
+    assert "Event 1 is the first: there is nothing before it to forget." in shown(at)
+
+
+def test_an_edit_that_a_model_cannot_have_names_the_event_as_the_page_does(app: Open) -> None:
+    at = app("what_if", run="mixed/gru4rec", search="Inside the model", inside="Write nothing", event="28", **RECALL)
+    assert not at.exception
+    assert not told(at)
+    assert "its gates cannot be held one by one" in shown(at)
+    same = app(
+        "what_if", search="Inside the model", inside="Paste the pinned state", event="28", pin="mixed/recblr~u0012~28",
+        **RECALL,
+    )  # fmt: skip
+    assert "nothing was touched" in shown(same)
+    assert "at event 28" in shown(same)
+    assert "at event 27" not in shown(same)
+
+
+def test_a_history_that_is_not_edited_says_so(app: Open) -> None:
+    text = shown(app("what_if", **RECALL))
+    assert "Nothing is edited yet, so both sides are the same" in text
+    assert "its score stays 9" in text
+    assert "Nothing is edited yet" not in shown(app("what_if", edits="0:remove:1", **RECALL))
+
+
 def test_the_state_of_the_pinned_user_is_pasted(app: Open) -> None:
     inside = {"search": "Inside the model", "inside": "Paste the pinned state"}
     assert "Nothing is pinned" in shown(app("what_if", **inside, **RECALL))

@@ -246,7 +246,7 @@ def test_movement_joins_equal_items_and_names_what_comes_in() -> None:
     lines = [tuple(one["y"]) for one in view.figure.data if one["mode"] == "lines"]
     assert lines == [(1, 2), (2, 3)]
     assert "“Title 5” falls from rank 1 to 2" in view.answer
-    assert "1 item of 3 come in, first “Title 8”" in view.answer
+    assert "1 item of 3 comes in, first “Title 8”" in view.answer
     assert view.table["item"].tolist() == ["i8", "i5", "i7", "i9"]
     assert view.table["rank after"].isna().tolist() == [False, False, False, True]
 

@@ -65,7 +65,9 @@ def test_an_item_that_trails_is_not_told_to_be_ahead() -> None:
 
 
 def test_effects_are_not_told_as_parts() -> None:
-    assert "%" not in said(made([3.0, 1.0], exactness="intervention", error=0.0), [9, 1], 1)
+    text = said(made([3.0, 1.0], exactness="intervention", error=0.0), [9, 1], 1)
+    assert text.startswith("It hangs most on event 1")
+    assert "%" not in text
 
 
 def test_an_estimate_that_misses_too_much_names_no_reason() -> None:
