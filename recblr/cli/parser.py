@@ -22,6 +22,7 @@ _REWORD = (
     (re.compile(r"<class '([^']+)'>"), r"\1"),
     (re.compile(r"expected one argument"), "expected a value; write one that begins with - as --option=value"),
     (re.compile(r"Expected an? (typing\.Literal)?(.+?)\. Got value: ", re.S), r"must be \2, not "),
+    (re.compile(r"argument (--\S+): invalid (.+) value: (.+)"), r"\1 is \3: it must be \2"),
     (re.compile(r"\s+"), " "),
 )
 """jsonargparse's messages in one line each."""
@@ -72,7 +73,8 @@ def add_options(
         else:
             letter = (short or {}).get(field.name)
             flags = [letter, _flag(field.name)] if letter else [_flag(field.name)]
-            parser.add_argument(*flags, type=_Names() if hint == tuple[str, ...] else hint, **about, **_default(field))
+            kind = _WRITTEN.get(hint, hint)
+            parser.add_argument(*flags, type=kind, **about, **_default(field))
 
 
 def add_group(
@@ -130,6 +132,21 @@ class _Names:
 
     def __repr__(self) -> str:
         return "names with commas between"
+
+
+class _Pair:
+    """A type for arguments: ``8,40`` on the command line, a list in YAML."""
+
+    def __call__(self, value: str | Sequence[int]) -> tuple[int, int]:
+        first, second = (int(part) for part in (value.strip("[]() ").split(",") if isinstance(value, str) else value))
+        return first, second
+
+    def __repr__(self) -> str:
+        return "two whole numbers with a comma between"
+
+
+_WRITTEN: Mapping[Any, Any] = {tuple[str, ...]: _Names(), tuple[int, int]: _Pair()}
+"""Kinds of fields that are written otherwise than jsonargparse has it."""
 
 
 def _help(options: type) -> dict[str, str]:

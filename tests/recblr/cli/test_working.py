@@ -27,6 +27,13 @@ def test_a_simulated_log_is_written_and_described(cli, tmp_path: Path) -> None:
     cli.refused(["simulate", "--out", "mine", "--n-users", "5"], "choose another folder")
 
 
+def test_the_gap_of_recalls_is_given_as_two_numbers(cli, tmp_path: Path) -> None:
+    assert cli("simulate", "--out", "near", "--n-users", "20", "--recall-gap", "3,6").code == 0
+    assert json.loads((tmp_path / "near" / "simulator.json").read_text())["config"]["recall_gap"] == [3, 6]
+    for wrong in ("3", "3,6,9", "a,b"):
+        cli.refused(["simulate", "--out", "other", "--recall-gap", wrong], "two whole numbers with a comma between")
+
+
 def test_all_shipped_logs_are_written_below_a_folder(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
