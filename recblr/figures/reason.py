@@ -24,38 +24,37 @@ def reason(attribution: Attribution, events: Events, catalog: Catalog, without: 
 
     `without` has one row an event; None for a history of one, from which nothing can be left out.
     """
-    target, values = f"“{catalog.title(attribution.target)}”", attribution.values
+    values, rank = attribution.values, float(now.rank[0])
     place = int(attribution.order()[0])
-    event, value = events.first + place, float(values[place])
+    value, ranked = float(values[place]), f"“{catalog.title(attribution.target)}” has rank {number(rank, 4)}"
     if not attribution.reliable:
         return (
-            f"This explanation misses too much of the score of {target} to name a reason: its error is "
+            f"{ranked}, and this explanation misses too much of its score to name a reason: the error is "
             f"{number(attribution.error)} logits, and {number(abs(attribution.explained))} are explained."
         )
     if value <= 0:
-        return f"No event speaks for {target}: what speaks for it is no event, {signed(attribution.remainder)} logits."
+        return (
+            f"{ranked}, and no event speaks for it: what is left is no event, {signed(attribution.remainder)} logits."
+        )
     share = value / float(values[values > 0].sum())
-    trails = attribution.contrast is not None and attribution.logit < 0
-    first = f"event {event}, “{events.titles[place]}”, {back(events, event)}"
-    told = f"{'Mostly' if share >= _MOST else 'First of all'} because of {first}"
+    told = f"{ranked}, {'mostly' if share >= _MOST else 'first of all'} because of"
     if attribution.exactness == "intervention":  # whose effects are no shares
-        told = f"It hangs most on {first}"
-    if trails:
-        told = f"{target} is not ahead. Most speaks for it {first}"
+        told = f"{ranked}, and hangs most on"
+    if attribution.contrast is not None and attribution.logit < 0:
+        told = f"{ranked}, behind “{catalog.title(attribution.contrast)}”; most speaks for it"
+    event = events.first + place
+    told += f" event {event}, “{events.titles[place]}”, {back(events, event)}"
     if attribution.exactness != "intervention":
-        told += f": {percent(share)} of all that speaks for {target} comes from it"
-    told += "."
-    if without is None:
-        return told
-    return f"{told} {_without(without.rank[place], now.rank[0], target)}"
+        told += f": {percent(share)} of all that speaks for it comes from there"
+    return f"{told}." if without is None else f"{told}. {_without(float(without.rank[place]), rank)}"
 
 
-def _without(after: float, before: float, target: str) -> str:
+def _without(after: float, before: float) -> str:
     if after > before:
-        return f"Without it the model puts {target} at rank {number(after, 4)}, and not at {number(before, 4)}."
+        return f"Without that event it falls to rank {number(after, 4)}."
     if after < before:
-        return f"Yet without it the rank of {target} rises from {number(before, 4)} to {number(after, 4)}."
-    return f"Yet it is not needed alone: without it the model still puts {target} at rank {number(before, 4)}."
+        return f"Yet without that event it rises to rank {number(after, 4)}."
+    return f"Yet without that event alone it stays at rank {number(before, 4)}."
 
 
 def back(events: Events, event: int) -> str:

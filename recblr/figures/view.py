@@ -107,6 +107,8 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def percent(share: float) -> str:
+    if 0 < share < 0.0005:
+        return "under 0.1 %"
     return f"{100 * share:.0f} %" if share >= 0.1 or share == 0 else f"{100 * share:.1f} %"
 
 

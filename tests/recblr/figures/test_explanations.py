@@ -95,6 +95,8 @@ def test_the_convergence_delta_is_always_said_in_logits_and_as_a_part_of_what_is
     near = made([2.0, 2.0], exactness="estimate", error=0.1, details={"convergence_delta": 0.1})
     far = made([2.0, 2.0], exactness="estimate", error=1.0, details={"convergence_delta": 1.0})
     assert label(near) == "Convergence delta: 0.1 logits, 2.5 % of the 4 that the events are to explain."
+    tiny = made([2.0, 2.0], exactness="estimate", error=1e-5, details={"convergence_delta": 1e-5})
+    assert "under 0.1 % of the 4" in label(tiny)
     assert "25 % of the 4 that the events are to explain; above 20 % no shares are shown." in label(far)
 
 
