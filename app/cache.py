@@ -32,6 +32,7 @@ from recblr.data.simulator import Truth, has_truth, load_truth
 from recblr.errors import RecblrError
 from recblr.explain import METHODS
 from recblr.figures import Events, View, describe
+from recblr.figures.compression import readable
 from recblr.leaderboard.entries import Entry, recorded
 from recblr.runs import SAMPLE_ROOT, RunInfo, list_runs, resolve_run
 from recblr.trace import Trace
@@ -55,6 +56,8 @@ POPULAR = ("baseline", "popularity")
 """The option that takes the popularity of items, which a log knows."""
 TRUST = Path(recblr.__file__).with_name("results") / "trust.json"
 """Recorded scoreboards, as `recblr trust --out` writes them."""
+COMPRESSION = TRUST.with_name("compression.json")
+"""A recorded study, as `recblr compression-study --out` writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -574,6 +577,16 @@ def trust_records() -> dict[str, dict[str, Any]]:
         return {}
     found = record.get("runs") if isinstance(record, dict) else None
     return {name: one for name, one in found.items() if isinstance(one, dict)} if isinstance(found, dict) else {}
+
+
+@st.cache_data(ttl=10, max_entries=1, show_spinner=False)
+def compression_record() -> dict[str, Any] | None:
+    """The recorded study of compressed histories; None where there is no readable one."""
+    try:
+        study = json.loads(COMPRESSION.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return study if readable(study) else None
 
 
 def trajectory(found: Trace, layer: int, step: int, events: Events) -> View:

@@ -140,6 +140,24 @@ def results_code(table: str) -> str:
     )
 
 
+def compression_code(metric: str) -> str:
+    """The recorded study of compressed histories."""
+    return "\n".join(
+        [
+            "import json",
+            "from pathlib import Path",
+            "",
+            "import recblr",
+            "from recblr import figures",
+            "",
+            'path = Path(recblr.__file__).with_name("results") / "compression.json"',
+            'study = json.loads(path.read_text(encoding="utf-8"))',
+            f"view = figures.compression(study, {metric!r})",
+            "view.figure",
+        ]
+    )
+
+
 def _models(choice: Choice, models: Mapping[str, str], *imports: str) -> Sequence[str]:
     """Lines that open the history and the models, which map a short name to that of the run."""
     return [

@@ -16,6 +16,7 @@ from guard import guard
 from recblr import figures
 from recblr.errors import RecblrError
 from recblr.figures.by_cause import Row, rows_of
+from recblr.figures.compression import metrics_of
 from recblr.runs import RunInfo
 
 FIRST_CAUSE = "habit"
@@ -82,3 +83,22 @@ def costs() -> None:
         when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
         st.caption(plain(f"Recorded, not measured here: {when}, on {machines}."))
         show(figures.golden_triangle(entries), key="golden_triangle", code=compare_code.results_code(name))
+
+
+@st.fragment
+def compression() -> None:
+    """The recorded study of compressed histories, where there is one."""
+    with guard():
+        study = cache.compression_record()
+        if study is None:
+            return
+        st.divider()
+        metric = choices.one_of("Measured by", metrics_of(study), key="compressed")
+        st.caption(
+            plain(
+                f"Recorded, not measured here: {study['date'][:10]}, on {study['device']}, commit "
+                f"{str(study['commit'] or 'unknown')[:7]}; {study['log']}, {study['part']}, protocol "
+                f"{study['protocol']}."
+            )
+        )
+        show(figures.compression(study, metric), key="compression", code=compare_code.compression_code(metric))

@@ -158,3 +158,4 @@ with guard():
     body(chosen)
     compared_runs.causes(chosen, rivals(chosen))
 compared_runs.costs()
+compared_runs.compression()

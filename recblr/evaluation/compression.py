@@ -279,19 +279,3 @@ def _matches(
             )
         )
     return matches
-
-
-def curves(rows: Sequence[Mapping[str, Any]], metric: str = "NDCG@10") -> list[dict[str, Any]]:
-    """A figure's data from the rows of a written study: for each run, by number of old events, value and bytes."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda one: int(one["old_events"])):
-        line = found.setdefault(
-            row["run"],
-            {"run": row["run"], "kept": "dropped", "old": [], "bytes": [], "value": [], "low": [], "high": []},
-        )
-        line["kept"] = row["kept"]  # of the most old events
-        low, high = row["intervals"][metric]
-        for key, value in (("old", row["old_events"]), ("bytes", row["bytes_of_user"]), ("low", low), ("high", high)):
-            line[key].append(value)
-        line["value"].append(row["metrics"][metric])
-    return list(found.values())

@@ -10,6 +10,7 @@
 from recblr.figures.agreement import horizons, jaccard, overlap, rbo, true_ranks
 from recblr.figures.by_cause import against_state, by_cause
 from recblr.figures.channel import channel_parts
+from recblr.figures.compression import compression
 from recblr.figures.deletion_curve import deletion_curve
 from recblr.figures.events import Events, describe
 from recblr.figures.faithful import faithful
@@ -34,6 +35,7 @@ __all__ = [
     "against_state",
     "by_cause",
     "channel_parts",
+    "compression",
     "deletion_curve",
     "describe",
     "explained_events",

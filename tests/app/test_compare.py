@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cache
@@ -14,6 +16,8 @@ import recblr
 from recblr import figures
 from recblr.backbones import REGISTRY
 from recblr.data.log import InteractionLog
+from recblr.evaluation.compression import CompressionRow, CompressionStudy
+from recblr.evaluation.intervals import Difference
 from recblr.figures.by_cause import rows_of
 from recblr.leaderboard.cost import measure_asking
 from recblr.leaderboard.entries import recorded
@@ -190,3 +194,48 @@ def test_without_recorded_results_nothing_is_said_of_costs(app: Open, monkeypatc
     cache.results.clear()
     assert not at.exception
     assert "Recorded" not in shown(at)
+
+
+@pytest.fixture
+def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Where a study of compressed histories would be recorded."""
+    path = tmp_path / "compression.json"
+    monkeypatch.setattr("cache.COMPRESSION", path)
+    cache.compression_record.clear()
+    yield path
+    cache.compression_record.clear()
+
+
+def test_a_recorded_study_of_compressed_histories_is_shown_as_recorded(app: Open, record: Path) -> None:
+    rows = [
+        CompressionRow(
+            run="mixed/any", backbone="any", preset="fixed", kept="state" if old else "dropped", old_events=old,
+            bytes_of_user=100 * old, metrics={"HR@10": 0.2, "NDCG@10": 0.1},
+            intervals={"HR@10": (0.1, 0.3), "NDCG@10": (0.05, 0.15)},
+            gain={name: Difference(mean=0.01, low=0.0, high=0.02) for name in ("HR@10", "NDCG@10")},
+        )
+        for old in (0, 40)
+    ]  # fmt: skip
+    study = CompressionStudy(log="a-log", fingerprint="0", protocol="recbole", part="test", users=5, targets=5,
+                             recent=4, rows=tuple(rows), matches=())  # fmt: skip
+    place = {"device": "a-machine", "commit": "abcdef012345", "date": "2026-01-02T03:04:05+00:00"}
+    record.write_text(json.dumps({**study.as_dict(), **place}), encoding="utf-8")
+    at = app("compare", compressed="HR@10")
+    assert not at.exception
+    assert not at.error
+    said = shown(at)
+    assert (
+        "Recorded, not measured here: 2026-01-02, on a-machine, commit abcdef0; a-log, test, protocol recbole" in said
+    )
+    assert "What is lost when the old part of a history is compressed?" in said
+    assert figures.compression(json.loads(record.read_text()), "HR@10").answer in said
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"rows": [{}]}'], ids=["none", "cut", "a list", "no rows"])
+def test_without_a_readable_study_nothing_is_said_of_compression(app: Open, record: Path, text: str | None) -> None:
+    if text is not None:
+        record.write_text(text, encoding="utf-8")
+    at = app("compare")
+    assert not at.exception
+    assert not at.error
+    assert "is compressed" not in shown(at)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from recblr.evaluation.compression import curves
+from recblr.figures.compression import curves
 
 
 def test_runs_of_every_kind_are_compared_and_the_result_is_written(

@@ -9,8 +9,9 @@ import torch
 from recblr.backbones import REGISTRY, make_config
 from recblr.backbones.base import Batch
 from recblr.errors import ConfigError, DataError
-from recblr.evaluation.compression import bytes_of_user, curves, kept_by, study
+from recblr.evaluation.compression import bytes_of_user, kept_by, study
 from recblr.evaluation.ranking import metrics_from_ranks
+from recblr.figures.compression import curves
 
 ITEMS, SEGMENT, RECENT = 9, 3, 3
 
