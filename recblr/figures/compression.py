@@ -138,8 +138,8 @@ def _answer(study: Study, lines: Sequence[Mapping[str, Any]], metric: str) -> st
         better = "tells neither apart" if gap["low"] <= 0 <= gap["high"] else (
             "favours the tokens" if gap["mean"] > 0 else "favours the state")  # fmt: skip
         told += (
-            f": with {one['old_events']} old events in {one['bytes_of_tokens']:,} bytes of tokens ({one['tokens']}) and "
-            f"in {one['bytes_of_state']:,} bytes of state ({one['state']}), the difference in {metric} is "
+            f": with {one['old_events']} old events in {one['bytes_of_tokens']:,} bytes of tokens ({one['tokens']}) "
+            f"and in {one['bytes_of_state']:,} bytes of state ({one['state']}), the difference in {metric} is "
             f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f}), which {better}"
         )
     gains = [row for row in study["rows"] if row["old_events"] == most]
