@@ -7,14 +7,16 @@ Dense(H -> d), tied output, full softmax.
     z_t = sigmoid(W_z x_t + U_z h);  r_t = sigmoid(W_r x_t + U_r h);  n_t = tanh(W_n x_t + r_t (U_n h))
     h_t = z_t h_{t-1} + (1 - z_t) n_t
 
-Presets: ``reference`` keeps row 0 as a softmax class; ``fixed`` drops it.
+Presets: ``reference`` keeps row 0 as a softmax class and has no biases, so that every state starts to halve with each
+event. ``fixed`` drops that class and adds biases to W and U, of which that of z starts at log U(1, max_len - 1): a
+channel then forgets after 1 to max_len events (the chrono initialisation of Tallec and Ollivier, arXiv 1804.11188).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -29,6 +31,8 @@ from recblr.layers.holding import chord, held, is_holding
 from recblr.layers.recorder import Record, layer_trace
 from recblr.trace import Trace
 
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GRU4RecConfig(BackboneConfig):
@@ -42,11 +46,15 @@ class GRU4RecConfig(BackboneConfig):
     """Width of the recurrent state."""
     pad_class: bool = False
     """Keep padding as a class of the softmax, as RecBole does."""
+    biases: Literal["chrono", "none"] = "chrono"
+    """Biases of the gates, with initial memories of 1 to max_len events, or none, as RecBole has it."""
 
     def __post_init__(self) -> None:
         BackboneConfig.__post_init__(self)
         if self.hidden < 1:
             raise ConfigError(f"hidden is {self.hidden}: it must be at least 1")
+        if self.biases not in ("chrono", "none"):
+            raise ConfigError(f"biases is {self.biases!r}: choose chrono or none")
 
 
 class GRU4Rec(TiedBackbone):
@@ -59,19 +67,37 @@ class GRU4Rec(TiedBackbone):
     paper = "Hidasi et al. 2016, arXiv 1511.06939"
     recurrent = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "fixed": {"pad_class": False},
-        "reference": {"pad_class": True},
+        "fixed": {"pad_class": False, "biases": "chrono"},
+        "reference": {"pad_class": True, "biases": "none"},
     }
 
     def __init__(self, config: GRU4RecConfig) -> None:
         super().__init__(config, pad_class=config.pad_class)
         self.dropout = Dropout(config.dropout)
-        self.gru = nn.GRU(config.d, config.hidden, config.n_layers, bias=False, batch_first=True)
+        biased = config.biases == "chrono"
+        self.gru = nn.GRU(config.d, config.hidden, config.n_layers, bias=biased, batch_first=True)
         self.dense = nn.Linear(config.hidden, config.d)
         nn.init.xavier_normal_(self.item_embedding.weight)
-        for weight in self.gru.parameters():
-            nn.init.xavier_uniform_(weight)
+        for name, weight in self.gru.named_parameters():
+            if name.startswith("weight"):
+                nn.init.xavier_uniform_(weight)
+            else:
+                nn.init.zeros_(weight)
+                if name.startswith("bias_ih"):
+                    self._start_with_memories(weight)
         self.clear_padding_row()
+
+    @torch.no_grad()
+    def _start_with_memories(self, bias: Float[Tensor, " gates"]) -> None:
+        z = bias.chunk(3)[1]
+        z.copy_(torch.log(1 + torch.rand_like(z) * max(self.config.max_len - 2, 0)))
+
+    def _weights(self, n: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """(W, U) of layer n with their biases, or None; gates in the order r, z, n."""
+        w, u, b, c = (getattr(self.gru, f"{name}_l{n}", None) for name in _WEIGHTS)
+        assert isinstance(w, Tensor)
+        assert isinstance(u, Tensor)
+        return w, u, b, c
 
     def encode(
         self, embeddings: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], times: Int[Tensor, "B T"]
@@ -81,21 +107,23 @@ class GRU4Rec(TiedBackbone):
         return out
 
     def _held(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T H"]:
-        """What the GRU gives out as a linear recurrence, its gates held: h_t = z h + g (W_n x_t + r U_n h).
+        """What the GRU gives out as a linear recurrence, its gates held: h_t = z h + g (W_n x_t + b + r (U_n h + c)).
 
         All gates come from one pass of the GRU as it is; g = (1 - z) times the slope of tanh.
         """
         for n in range(self.config.n_layers):
-            w, u = getattr(self.gru, f"weight_ih_l{n}"), getattr(self.gru, f"weight_hh_l{n}")
-            xr, xz, xn = linear(x, w).chunk(3, -1)  # [B, T, H] each
+            w, u, b, c = self._weights(n)
+            xr, xz, xn = linear(x, w, b).chunk(3, -1)  # [B, T, H] each
             h = x.new_zeros(len(x), self.config.hidden)
             with torch.no_grad():
-                known = torch.gru(x, h.unsqueeze(0), [w, u], False, 1, 0.0, False, False, True)[0]
-                hr, hz, hn = linear(pad(known[:, :-1], (0, 0, 1, 0)), u).chunk(3, -1)
+                given = [one for one in (w, u, b, c) if one is not None]
+                known = torch.gru(x, h.unsqueeze(0), given, b is not None, 1, 0.0, False, False, True)[0]
+                hr, hz, hn = linear(pad(known[:, :-1], (0, 0, 1, 0)), u, c).chunk(3, -1)
                 r, z = held(torch.sigmoid(xr + hr)), held(torch.sigmoid(xz + hz))
                 gain = (1 - z) * held(chord(torch.tanh, xn + r * hn))
             states, recurrent = [], u[2 * self.config.hidden :].T
-            for entered, keep, back in zip((gain * xn).unbind(1), z.unbind(1), (gain * r).unbind(1), strict=True):
+            own = gain * xn if c is None else gain * (xn + r * c[2 * self.config.hidden :])
+            for entered, keep, back in zip(own.unbind(1), z.unbind(1), (gain * r).unbind(1), strict=True):
                 h = torch.addcmul(torch.addcmul(entered, keep, h), back, h @ recurrent)
                 states.append(h)
             x = torch.stack(states, dim=1)
@@ -103,8 +131,8 @@ class GRU4Rec(TiedBackbone):
 
     def _cell(self, n: int, x: Tensor, h: Tensor) -> dict[str, Tensor]:
         """One step of layer n with its gates in the open: x [B, in], h [B, H]."""
-        w, u = getattr(self.gru, f"weight_ih_l{n}"), getattr(self.gru, f"weight_hh_l{n}")
-        (xr, xz, xn), (hr, hz, hn) = linear(x, w).chunk(3, -1), linear(h, u).chunk(3, -1)
+        w, u, b, c = self._weights(n)
+        (xr, xz, xn), (hr, hz, hn) = linear(x, w, b).chunk(3, -1), linear(h, u, c).chunk(3, -1)
         r, z = torch.sigmoid(xr + hr), torch.sigmoid(xz + hz)
         candidate = torch.tanh(xn + r * hn)
         entered = (1 - z) * candidate

@@ -27,7 +27,7 @@ PARAMETERS = {
     "tbdlru": 402_496,  # RecBLR's and 2 x 128 weights of time
     "mingru": 401_984,  # RecBLR's, without its 2 x 128 decays
     "deltanet": {"fixed": 372_368, "ungated": 371_840},  # without the gate 2 x (64 x 4 + 8) fewer
-    "gru4rec": 300_672,
+    "gru4rec": {"fixed": 301_440, "reference": 300_672},  # 2 x 3 x 128 biases more
     "hstu": 273_234,  # of the published 2 L - 1 position biases of a layer the L that are reached, and L positions
     "hllm": 216_641,  # of a tiny pair: an item has none, its vector is made from its text
     "tisasrec": 319_424,
