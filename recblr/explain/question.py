@@ -92,8 +92,11 @@ class Question:
         )
 
     def about(self, items: NDArray[np.int64], times: NDArray[np.int64]) -> Question:
-        """The same question after another history. The notes on this history are dropped."""
-        return replace(self, items=items, times=times, seen=frozenset(items.tolist()), notes=())
+        """The same question after another history. The notes on this history are dropped.
+
+        What was seen stays seen: an edited history has the same older events, and an item taken out of it was seen.
+        """
+        return replace(self, items=items, times=times, seen=self.seen | frozenset(items.tolist()), notes=())
 
 
 def padded(histories: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> Batch:

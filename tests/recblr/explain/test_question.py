@@ -159,4 +159,5 @@ def test_a_question_about_another_history_is_the_same_question(make, history):
     other = question.about(history.items[:4], history.times[:4])
     assert other.target == 5
     assert other.notes == ()
+    assert other.seen == question.seen, "what was taken out of a history was seen all the same"
     assert replace(question, target=3).target == 3

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from recblr.backbones import REGISTRY
 from recblr.errors import ExplainError, HistoryError
 from recblr.explain import Variant, ask, explain, minimal_removal
+from recblr.explain.outcomes import outcomes
 from recblr.explain.question import padded
 
 
@@ -127,3 +130,17 @@ def test_an_item_outside_the_top_cannot_be_pushed_out_of_it(make, history):
         minimal_removal(question, k=2)
     with pytest.raises(ExplainError, match="k is 0"):
         minimal_removal(question, k=0)
+
+
+def test_a_search_on_an_edited_history_begins_at_the_rank_that_the_history_has(make, history):
+    """Also where items too old to be read were seen, and where the item taken out would lead the list."""
+    model = make("recblr")
+    asked = ask(model, history.items, history.times, target=10)
+    scores = asked.scores()[0, 1:].numpy()
+    best = [int(item) for item in 1 + np.argsort(-scores) if item + 1 != 10]
+    asked = replace(asked, seen=asked.seen | set(best[:2]))
+    edited = Variant(items=history.items, times=history.times).remove(0)
+    rank = outcomes(asked, [edited], mask_seen=True).rank[0]
+    assert rank < outcomes(asked, [edited]).rank[0]
+    found = minimal_removal(asked.about(edited.items, edited.times), k=int(np.ceil(rank)), mask_seen=True)
+    assert found.rank_before == rank
