@@ -123,9 +123,10 @@ def body(choice: Choice) -> None:
         subject = f"{choice.run.name}/{choice.subject.key}/{events.first}-{events.last}"
         strip(events, key="strip", subject=subject, step=step, on_move=partial(choices.moved, "strip"))
         channel = matrix_view(choice, trace, layer, step, events, subject)
-        name, tab = choices.open_tab(list(PARTS), key="view")
+        parts = PARTS if not figures.has_tokens(trace.layers[layer]) else {**PARTS, "What tokens keep": tokens}
+        name, tab = choices.open_tab(list(parts), key="view")
         with tab:
-            PARTS[name](choice, trace, layer, at, events, channel)
+            parts[name](choice, trace, layer, at, events, channel)
         for note in trace.notes:
             st.caption(plain(note))
 
@@ -202,6 +203,16 @@ def needed(choice: Choice, trace: Trace, layer: int, at: int, events: Events, ch
             "Over users of the log, spread evenly, each asked for the last item of the history; not about this user "
             "alone, and the same at every step."
         )
+
+
+def tokens(choice: Choice, trace: Trace, layer: int, at: int, events: Events, channel: int | None) -> None:
+    """What stands for earlier events, where a run compresses them."""
+    heads = trace.layers[layer].token_read.shape[1]
+    names = ["mean", *(str(n + 1) for n in range(heads))]
+    chosen = choices.one_of("Head", names, key="token_head") if heads > 1 else "mean"
+    head = None if chosen == "mean" else int(chosen) - 1
+    code = links.trace_code(choice, events, f"tokens(trace, {layer}, {at}, events, head={head})")
+    show(figures.tokens(trace, layer, at, events, head=head), key="tokens", code=code)
 
 
 def _asked(choice: Choice, step: int, read: int) -> Asked | None:

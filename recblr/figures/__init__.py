@@ -26,6 +26,7 @@ from recblr.figures.recent import needed
 from recblr.figures.removals import removals
 from recblr.figures.scoreboard import scoreboard
 from recblr.figures.size import norms
+from recblr.figures.tokens import has_tokens, tokens
 from recblr.figures.view import View
 from recblr.figures.waterfall import explained_events, profile, waterfall
 
@@ -41,6 +42,7 @@ __all__ = [
     "explained_events",
     "faithful",
     "golden_triangle",
+    "has_tokens",
     "heat",
     "horizon_sentence",
     "horizons",
@@ -58,6 +60,7 @@ __all__ = [
     "removals",
     "scoreboard",
     "since_when",
+    "tokens",
     "true_ranks",
     "waterfall",
 ]

@@ -44,6 +44,21 @@ def test_the_trace_page_shows_a_run_and_says_what_is_compressed(opened: Open, pr
     assert known in shown(at)
 
 
+def test_what_tokens_keep_is_offered_where_there_are_tokens(opened: Open) -> None:
+    at = opened("trace", run="compressing/sasrec", user="u0003", step="9", view="What tokens keep", token_head="1")
+    assert not at.exception
+    assert not at.error
+    assert "What do the tokens that stand for earlier events keep?" in shown(at)
+    at.session_state["tokens_numbers"] = True
+    at.run()
+    names: dict[str, Any] = {}
+    exec(at.code[0].value, names)
+    assert names["view"].answer in shown(at)
+    carried = opened("trace", run="compressing/recblr", user="u0003", step="9", view="What tokens keep")
+    assert not carried.error
+    assert "tokens that stand for" not in shown(carried)
+
+
 def test_they_stand_beside_each_other_on_the_compare_page(opened: Open) -> None:
     at = opened("compare", run="compressing/fixed", user="u0002", step="12", models=["fixed", "reference"], k="5")
     assert not at.exception
