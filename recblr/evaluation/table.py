@@ -1,4 +1,4 @@
-"""The results of run folders as a Markdown table: ``python -m recblr.evaluation.table [FOLDER]``."""
+"""The results of run folders as a Markdown table: ``python -m recblr.evaluation.table [FOLDER] [--by-cause]``."""
 
 from __future__ import annotations
 
@@ -27,11 +27,29 @@ def rows(root: Path) -> list[str]:
     return [line for _, _, line in sorted(found)]
 
 
+def rows_by_cause(root: Path) -> tuple[list[str], list[str]]:
+    """(heads, one line a run below `root` that was tested on a log with causes): test HR@1 by cause, best first."""
+    found, causes = [], []
+    for run in list_runs([root]):
+        table = [] if run.error else read_metrics(run.folder).get("test", {}).get("per_cause", [])
+        if not table:
+            continue
+        causes = [row["cause"] for row in table]
+        values = [float(row["metrics"]["HR@1"]) for row in table]
+        cells = [f"[{run.name}]({root.name}/{run.name}/{METRICS})", *(f"{value:.2f}" for value in values)]
+        found.append((-sum(values), f"| {' | '.join(cells)} |"))
+    return ["model", *causes], [line for _, line in sorted(found)]
+
+
 def main() -> None:
-    root = Path(sys.argv[1]) if len(sys.argv) > 1 else run_roots()[0]
-    head = ["model", "protocol", "HR@10", "NDCG@10", "95 % of users", "parameters"]
-    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *rows(root)]
-    sys.stdout.write("\n".join(lines) + "\n")
+    arguments = [one for one in sys.argv[1:] if one != "--by-cause"]
+    root = Path(arguments[0]) if arguments else run_roots()[0]
+    head, lines = ["model", "protocol", "HR@10", "NDCG@10", "95 % of users", "parameters"], []
+    if "--by-cause" in sys.argv:
+        head, lines = rows_by_cause(root)
+    else:
+        lines = rows(root)
+    sys.stdout.write("\n".join([f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *lines]) + "\n")
 
 
 if __name__ == "__main__":
