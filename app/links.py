@@ -12,10 +12,8 @@ from typing import Any
 import streamlit as st
 from cache import POPULAR, Asked, OpenLog, Options
 from choice import Choice
-from trust_runs import Request
 
 from recblr.figures import Events
-from recblr.runs import RunInfo
 
 _EXAMPLES = Path(__file__).with_name("examples.toml")
 
@@ -203,57 +201,6 @@ def smallest_code(choice: Choice, asked: Asked, variant: str, k: int) -> str:
     )
 
 
-def trust_code(info: RunInfo, opened: OpenLog, request: Request, measure: str) -> str:
-    """Python that plays the pointing game again, as `view`."""
-    return "\n".join(
-        [
-            "import recblr",
-            "from recblr.data import open_log",
-            "from recblr.data.simulator import load_truth",
-            "from recblr.evaluation.protocols import protocol",
-            "from recblr.explain import METHODS",
-            "from recblr.explain.faithfulness.axioms import by_name",
-            "from recblr.explain.faithfulness.cases import held_out_cases",
-            "from recblr.explain.faithfulness.pointing import pointing_game",
-            "from recblr.figures import scoreboard",
-            "from recblr.runs import SAMPLE_ROOT",
-            "",
-            f'run = recblr.load("{info.name}").run',
-            f'place = SAMPLE_ROOT.parent / "{opened.name}"',
-            "log = open_log(place)[0]",
-            'rule = protocol(run.config["train"].get("protocol", "lrurec"))',
-            "cases = held_out_cases(",
-            f"    log, load_truth(place, log), rule, run.model.config.max_len, {request.events}, anew=False",
-            ")",
-            f"explain = {{name: lambda q, name=name: by_name(name, q)(q) for name in {list(request.methods)!r}}}",
-            f'found = pointing_game(cases, run.model, explain, contrast="{request.contrast}")',
-            "titles = {name: one.title for name, one in METHODS.items()}",
-            f"view = scoreboard([one.row() for one in found], titles, {measure!r})",
-            "view.figure",
-        ]
-    )
-
-
-def trust_record_code(run: str, measure: str) -> str:
-    """Python that draws the recorded scoreboard of a run again, as `view`."""
-    return "\n".join(
-        [
-            "import json",
-            "from pathlib import Path",
-            "",
-            "import recblr",
-            "from recblr.explain import METHODS",
-            "from recblr.figures import scoreboard",
-            "",
-            'path = Path(recblr.__file__).with_name("results") / "trust.json"',
-            f'rows = json.loads(path.read_text(encoding="utf-8"))["runs"]["{run}"]["pointing"]',
-            "titles = {name: one.title for name, one in METHODS.items()}",
-            f"view = scoreboard(rows, titles, {measure!r})",
-            "view.figure",
-        ]
-    )
-
-
 def inside_code(
     choice: Choice,
     asked: Asked,
@@ -366,6 +313,11 @@ def compiled_code(request: Mapping[str, Any]) -> str:
     )
 
 
+def place_code(opened: OpenLog) -> str:
+    """An expression for where a log lies."""
+    return f'SAMPLE_ROOT.parent / "{opened.name}"' if opened.sample else f'find_log("{opened.name}")'
+
+
 def open_code(choice: Choice, *, counted: bool = False) -> list[str]:
     """Lines that open the run and the history; they name `model`, `ids` and `times`, and where `counted` the `counts`
     of items in the log, which is then here."""
@@ -374,7 +326,6 @@ def open_code(choice: Choice, *, counted: bool = False) -> list[str]:
     typed = opened is None or subject.user is None
     if opened is None or (typed and not counted):
         return [*lines, "", f'model = recblr.load("{choice.run.name}")', f"ids, times = {list(subject.ids)!r}, None"]
-    place = f'SAMPLE_ROOT.parent / "{opened.name}"' if opened.sample else f'find_log("{opened.name}")'
     times = "times.tolist()" if subject.times is not None else "None"
     return [
         *lines,
@@ -382,7 +333,7 @@ def open_code(choice: Choice, *, counted: bool = False) -> list[str]:
         *(["from recblr.runs import SAMPLE_ROOT"] if opened.sample else []),
         "",
         f'model = recblr.load("{choice.run.name}")',
-        f"log = fit_to_catalog(open_log({place})[0], model.run.catalog)",
+        f"log = fit_to_catalog(open_log({place_code(opened)})[0], model.run.catalog)",
         *(["counts = np.bincount(log.items, minlength=len(log.catalog))"] if counted else []),
         *(
             [f"ids, times = {list(subject.ids)!r}, None"]

@@ -11,16 +11,17 @@ import pandas as pd
 import streamlit as st
 from cache import OpenLog
 from components.copy_link import copy_link
-from draw import heading, page_title, plain, selected, show
+from draw import heading, numbers, page_title, plain, selected, show
 from guard import guard
 from pages import PAGES
+from trust_code import faithfulness_code, faithfulness_record_code, trust_code, trust_record_code
 from trust_runs import Measured, Request
 
 from recblr import figures
 from recblr.explain import METHODS, methods_of
 from recblr.figures.causes import CAUSES
 from recblr.figures.scoreboard import MEASURES, order_of
-from recblr.figures.view import plural
+from recblr.figures.view import number, percent, plural
 from recblr.runs import RunInfo
 
 FIRST = ("held_gates", "removal", "gradient_input", "integrated_gradients", "counts")  # until the reader chooses
@@ -37,6 +38,7 @@ UNKNOWN = (
     "answer more** than leaving out events at random."
 )
 CONTRASTS = {"its own score": "none", "its lead over the best other item": "runner-up"}
+BEATS = "deletion beats the mean of random up to half"  # a measure of faithfulness, part of the users
 POLL_SECONDS = 0.5
 LINKED = 8  # users behind a cell that are linked
 
@@ -101,7 +103,8 @@ def measure_here(info: RunInfo, opened: OpenLog) -> None:
     elif found is not None and found.rows:
         live(info, opened, found)
     elif found is not None:
-        faithfulness(found.faithfulness, f"Measured here just now: {len(request.methods)} methods, {count} users.")
+        said = f"**Measured here** in {found.seconds:.0f} s: means over {count} users of the test part."
+        faithfulness(found.faithfulness, said, key="live_faithfulness", code=faithfulness_code(opened, request))
 
 
 def start(request: Request, opened: OpenLog) -> None:
@@ -146,7 +149,7 @@ def live(info: RunInfo, opened: OpenLog, found: Measured) -> None:
         f"**Measured here** in {found.seconds:.0f} s: {len(found.cases)} held-out events, each explained by every "
         f"method; explained is {explained_words(found.request.contrast)}."
     )
-    code = links.trust_code(info, opened, found.request, counted)
+    code = trust_code(opened, found.request, counted)
     show(view, key="live_board", code=code, on_select=partial(take_cell, found))
     what_happens(found.rows)
     behind(info, opened, found)
@@ -206,15 +209,33 @@ def behind(info: RunInfo, opened: OpenLog, found: Measured) -> None:
         links.link(PAGES["why"].file, plain(label + known), params, icon=":material/arrow_forward:")
 
 
-def faithfulness(rows: list[dict], source: str) -> None:
+def faithfulness(rows: list[dict], source: str, *, key: str, code: str) -> None:
     """Measures that need no truth, one column a method."""
     if not rows:
         return
-    heading("Does each method know what the model does?", source)
+    heading("Does each method know what the model does?", best_of(rows))
+    st.caption(source)
     frame = pd.DataFrame(rows)
     frame["method"] = [TITLES.get(one, one) for one in frame["method"]]
-    turned = frame.set_index("method").drop(columns=["exactness"], errors="ignore").T.rename_axis("mean over users")
-    st.dataframe(turned.reset_index(), hide_index=True, alt="One measure a row, one method a column.")
+    turned = frame.set_index("method").drop(columns=["exactness", "users"], errors="ignore").T.rename_axis("measure")
+    words = turned.map(lambda value: "–" if pd.isna(value) else number(float(value)))
+    st.dataframe(
+        words.reset_index(), hide_index=True, key=f"{key}_shown", alt="One measure a row, one method a column."
+    )
+    numbers(turned.reset_index(), key=key, code=code)
+
+
+def best_of(rows: list[dict]) -> str:
+    """Which method's order beats random orders for most users."""
+    known = {row["method"]: row[BEATS] for row in rows if row.get(BEATS) is not None}
+    if not known:
+        return "Nothing was found that tells the methods apart."
+    best, worst = max(known, key=lambda one: known[one]), min(known, key=lambda one: known[one])
+    said = (
+        f"Leaving out first what {TITLES.get(best, best)} puts first hurts the item more than random orders do in the "
+        f"mean, at every count up to half of the history, for {percent(known[best])} of the users"
+    )
+    return said + (f"; {TITLES.get(worst, worst)}: {percent(known[worst])}." if worst != best else ".")
 
 
 def recorded(info: RunInfo, record: dict | None) -> None:
@@ -233,10 +254,10 @@ def recorded(info: RunInfo, record: dict | None) -> None:
             f"**Recorded**: {rows[0].get('events', '?')} events of each cause; explained is "
             f"{explained_words(str(record.get('contrast', 'none')))}."
         )
-        show(view, key="recorded_board", code=links.trust_record_code(info.name, counted))
-    faithfulness(
-        record.get("faithfulness", []), f"Recorded: means over {record.get('users', '?')} users of the test part."
-    )
+        show(view, key="recorded_board", code=trust_record_code(info.name, counted))
+    said = f"**Recorded**: means over {record.get('users', '?')} users of the test part."
+    code = faithfulness_record_code(info.name)
+    faithfulness(record.get("faithfulness", []), said, key="recorded_faithfulness", code=code)
 
 
 page_title(PAGES["trust"].question)

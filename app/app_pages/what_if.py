@@ -73,6 +73,11 @@ def editor(choice: Choice, asked: Asked, given: Variant, variant: Variant, made:
     event = explain_choices.event_choice(1, len(events)) or len(events)
     name = "the history as given" if chosen == 0 else f"variant {chosen}"
     heading(f"Edit {name}", "Choose an event in the strip, then what happens to it. Each edit makes a new variant.")
+    if asked.step > len(given):
+        st.caption(
+            f"The model reads the last {len(given):,} of {asked.step:,} events: these are numbered from 1 here, so its "
+            f"event 1 is event {asked.step - len(given) + 1:,} on the other pages."
+        )
     subject = f"{asked.run}/{asked.subject.key}/{asked.step}/{edits.python(made, chosen)}"
     move = partial(explain_choices.event_moved, "edit_strip")
     strip(events, key="edit_strip", subject=subject, step=event, on_move=move)
@@ -244,6 +249,8 @@ def inside(choice: Choice, asked: Asked, variant: Variant, made: list[Edit], cho
             f"{found.after.rank:g}. Event by event and at once the model agrees to {found.error:.1e} logits."
         )
     )
+    if asked.hide:
+        st.caption("Ranks and lists inside the model are among all items, those seen before included.")
     target = choice.catalog.index[asked.target]
     view = figures.movement(before, after, target, choice.catalog, name="edited inside")
     code = links.inside_code(choice, asked, edits.python(made, chosen), (kind, value), layers, number - 1, pin)

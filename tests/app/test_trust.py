@@ -80,6 +80,9 @@ def test_the_record_is_marked_as_recorded_with_machine_date_and_commit(app: Open
     assert "Recorded on a machine of 2025, 2025-01-02, commit abc1234. Not measured now." in shown(at)
     assert "Held gates does best, 95 % over all causes; Gradient × input does worst, 40 %" in shown(at)
     assert "**Recorded**: 500 events of each cause; explained is its own score." in shown(at)
+    at.session_state["recorded_faithfulness_numbers"] = True
+    at.run()
+    assert '["runs"]["mixed/recblr"]' in at.code[-1].value
     assert "Nothing for this run" in shown(app("trust", run="mixed/gru4rec"))
 
 
@@ -169,6 +172,34 @@ def test_a_log_without_causes_is_measured_against_the_model_itself() -> None:
     measured.take(json.loads(json.dumps(found, default=float)))
     assert not measured.rows
     assert measured.faithfulness[0]["users"] == 1
+
+
+def test_a_log_without_causes_shows_what_needs_no_truth_in_a_table_that_its_python_makes_again(
+    app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = replace(cache.run_log(cache.runs()["mixed/recblr"]), truth=None)
+    monkeypatch.setattr(cache, "run_log", lambda info: opened)
+    request = replace(here()[0], state=cache.run_state("mixed/recblr"), events=5)
+    row = {"method": "held_gates", "exactness": "exact with gates held", "users": 5, "ms": 2.25, "sensitivity": None,
+           "deletion beats the mean of random up to half": 0.8}  # fmt: skip
+    runner = TrustRunner()
+    runner._done[request] = Measured(request=request, owner="me", started=0.0, finished=3.0, faithfulness=[row])
+    monkeypatch.setattr(cache, "trust_runs", lambda: runner)
+    at = app("trust", run="mixed/recblr", methods=["Held gates"])
+    assert not at.exception
+    assert not told(at)
+    assert "Nobody knows what truly decided the events of this log" in shown(at)
+    assert "for 80 % of the users." in shown(at)
+    assert "**Measured here** in 3 s: means over 5 users of the test part." in shown(at)
+    table = at.dataframe[0].value
+    assert table["Held gates"].tolist() == ["2.25", "–", "0.8"]
+    at.session_state["live_faithfulness_numbers"] = True
+    at.run()
+    code = at.code[0].value
+    assert "users=5" in code
+    names: dict[str, Any] = {}
+    exec(code.replace("users=5", "users=1"), names)
+    assert names["table"].columns.tolist() == ["held_gates"]
 
 
 @pytest.fixture

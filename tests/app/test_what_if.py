@@ -167,7 +167,7 @@ def test_the_first_event_has_nothing_before_it_to_forget(app: Open, what: str) -
 
 
 def test_an_edit_that_a_model_cannot_have_names_the_event_as_the_page_does(app: Open) -> None:
-    at = app("what_if", run="mixed/gru4rec", search="Inside the model", inside="Write nothing", event="28", **RECALL)
+    at = app("what_if", run="mixed/deltanet", search="Inside the model", inside="Write nothing", event="28", **RECALL)
     assert not at.exception
     assert not told(at)
     assert "its gates cannot be held one by one" in shown(at)
@@ -178,6 +178,21 @@ def test_an_edit_that_a_model_cannot_have_names_the_event_as_the_page_does(app: 
     assert "nothing was touched" in shown(same)
     assert "at event 28" in shown(same)
     assert "at event 27" not in shown(same)
+
+
+def test_a_history_longer_than_the_model_reads_says_where_its_numbers_begin(app: Open) -> None:
+    at = app("what_if", run="elsewhere/recblr", history=",".join("abc" * 10))
+    assert not at.exception
+    assert (
+        "The model reads the last 12 of 30 events: these are numbered from 1 here, so its event 1 is event 19 on the "
+        "other pages."
+    ) in shown(at)
+
+
+def test_ranks_inside_the_model_say_among_which_items_they_are(app: Open) -> None:
+    inside = {"search": "Inside the model", "inside": "Write nothing", "event": "28"}
+    assert "among all items, those seen before included" in shown(app("what_if", unseen="true", **inside, **RECALL))
+    assert "among all items" not in shown(app("what_if", **inside, **RECALL))
 
 
 def test_a_history_that_is_not_edited_says_so(app: Open) -> None:
