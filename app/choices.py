@@ -6,7 +6,8 @@
     target   external item id that is asked about; without it, the run's own first recommendation
     pin      run, user and step of a second history to compare with
 
-The pages about explanations have further ones: see explain_choices.py.
+Trace has layer, show, head, all, channel, view and token_head; Compare has models, k, unseen, faithful, state, cause,
+table and compressed. The pages about explanations have further ones: see explain_choices.py.
 The Kernel live page has its own: operator, direction, type, device, backends, B, T, D, part, along, arch, code.
 
 What a URL asks for and cannot have is replaced by the default, and the reader is told.
