@@ -11,6 +11,10 @@ def norm(x, weight, bias, eps=1e-12):
     return (x - x.mean()) / math.sqrt(x.var() + eps) * weight + bias
 
 
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
 def silu(x):
     return x / (1 + np.exp(-x))
 
@@ -61,11 +65,11 @@ def ssd(own, x, *, state, activation, eps, adjust=lambda t, delta: delta):
     return out
 
 
-def post_norm(own, before, y, activation, *, residual=True):
+def post_norm(own, before, y, activation, *, residual=True, eps=1e-12):
     """LN(y + x), then LN(x + FFN(x)), for one event."""
-    x = norm(y + before if residual else y, own["norm.weight"], own["norm.bias"])
+    x = norm(y + before if residual else y, own["norm.weight"], own["norm.bias"], eps)
     fed = linear(own, "feed_forward.narrow", activation(linear(own, "feed_forward.widen", x)))
-    return norm(x + fed, own["feed_forward.norm.weight"], own["feed_forward.norm.bias"])
+    return norm(x + fed, own["feed_forward.norm.weight"], own["feed_forward.norm.bias"], eps)
 
 
 def weights(model):

@@ -1,43 +1,70 @@
-"""What is particular to RecBLR: the published padding, the two initial decays, the gates."""
+"""What is particular to RecBLR: the published equations and padding, the two initial decays, the gates."""
 
 import math
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from torch.nn.functional import pad, silu, softplus
+from torch.nn.functional import softplus
 
 from recblr.backbones import Batch, make_config
 from recblr.backbones.recblr import BDLRU, RecBLR, initial_lambda
 
-
-def published_mixer(mixer, x, length):
-    """The published code's order, in float64 and loops: pad u on the left up to a power of two *before* the conv."""
-    weights = {name: value.double() for name, value in mixer.state_dict().items()}
-    u, z = (x.double() @ weights["project_in.weight"].T).chunk(2, -1)
-    pads = 2 ** math.ceil(math.log2(length)) - length
-    u = pad(u, (0, 0, pads, 0))
-    kernel = weights["conv.weight"].shape[1]
-    shifted = pad(u, (0, 0, kernel - 1, 0))
-    u = sum(shifted[:, j : j + u.shape[1]] * weights["conv.weight"][:, j] for j in range(kernel))
-    u = silu(u + weights["conv.bias"])
-    r, i = (u @ weights["gates.weight"].T + weights["gates.bias"]).chunk(2, -1)
-    a = torch.exp(-softplus(weights["lam"]) * torch.sigmoid(r))
-    b = torch.sqrt(1 - a**2 + 1e-8) * torch.sigmoid(i) * u
-    h, states = torch.zeros_like(b[:, 0]), []
-    for t in range(u.shape[1]):
-        h = a[:, t] * h + b[:, t]
-        states.append(h)
-    h = torch.stack(states, 1)[:, pads:]
-    return (silu(z) * h) @ weights["project_out.weight"].T
+HERE = Path(__file__).parent
+plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain_ssd.py")))
+common = SimpleNamespace(**runpy.run_path(str(HERE / "plain_check.py")))
 
 
-@pytest.mark.parametrize("length", [50, 64, 100])
-def test_the_reference_preset_equals_the_published_order_of_padding(length):
-    torch.manual_seed(0)
-    mixer = BDLRU(make_config(RecBLR, "reference", n_items=5, d=8, max_len=length))
-    x = torch.randn(2, 20, 8)
+def plain_mixer(own, x, pads, eps):
+    """The block for one history, event by event and channel by channel.
+
+    `pads` zeros stand to the left of u, and convolution, gates and recurrence run over them as over events.
+    """
+    branches = [np.split(plain.linear(own, "project_in", one), 2) for one in x]
+    inner, taps = own["conv.weight"].shape
+    entered, h, out = [np.zeros(inner)] * pads + [u for u, _ in branches], np.zeros(inner), []
+    for t in range(len(entered)):
+        window = entered[max(0, t + 1 - taps) : t + 1]
+        u = plain.silu(plain.causal_conv(window, own["conv.weight"], own["conv.bias"]))
+        r, i = np.split(plain.sigmoid(plain.linear(own, "gates", u)), 2)
+        for c in range(inner):
+            decay = math.exp(-math.log1p(math.exp(own["lam"][c])) * r[c])
+            h[c] = decay * h[c] + math.sqrt(1 - decay**2 + eps) * i[c] * u[c]
+        if t >= pads:
+            z = branches[t - pads][1]
+            out.append(plain.linear(own, "project_out", plain.silu(z) * h))
+    return out
+
+
+def stated(model, items, *, published):
+    """Hidden states of one history.
+
+    `published`: histories are padded on the right to the longest one, which runs through all layers, and u in each
+    layer on the left up to a power of two.
+    """
+    w, longest = plain.weights(model), model.config.max_len
+    pads = 2 ** math.ceil(math.log2(longest)) - longest if published else 0
+    slots = items + [0] * (longest - len(items) if published else 0)
+    x = [plain.norm(w["item_embedding.weight"][v], w["norm.weight"], w["norm.bias"]) for v in slots]
+    for n in range(model.config.n_layers):
+        own = plain.below(w, f"layers.{n}.")
+        mixed = plain_mixer(plain.below(own, "mixer."), x, pads, 1e-8 if published else 0)
+        x = [plain.post_norm(own, before, y, plain.silu) for before, y in zip(x, mixed, strict=True)]
+    return x[: len(items)]
+
+
+@pytest.mark.parametrize("length", [12, 50, 64, 100])
+@pytest.mark.parametrize("n_layers", [1, 2])
+@pytest.mark.parametrize("preset", RecBLR.presets)
+def test_a_preset_equals_a_plain_statement_of_its_equations(preset, n_layers, length):
+    model = common.made(RecBLR, preset, n_layers=n_layers, max_len=length)
     with torch.no_grad():
-        torch.testing.assert_close(mixer(x).double(), published_mixer(mixer, x, length), rtol=1e-5, atol=1e-6)
+        for layer in model.layers:  # decays from a half to so near 1 that eps under the root counts
+            layer.mixer.lam.copy_(torch.linspace(-20, 1, len(layer.mixer.lam)))
+    common.check(model, lambda items: stated(model, items, published=preset == "reference"))
 
 
 def test_the_published_padding_changes_what_a_short_history_meets():
