@@ -9,7 +9,7 @@ Dense(H -> d), tied output, full softmax.
 
 Presets: ``reference`` keeps row 0 as a softmax class and has no biases, so that every state starts to halve with each
 event. ``fixed`` drops that class and adds biases to W and U, of which that of z starts at log U(1, max_len - 1): a
-channel then forgets after 1 to max_len events (the chrono initialisation of Tallec and Ollivier, arXiv 1804.11188).
+channel then forgets after 2 to max_len events (the chrono initialisation of Tallec and Ollivier, arXiv 1804.11188).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class GRU4RecConfig(BackboneConfig):
     pad_class: bool = False
     """Keep padding as a class of the softmax, as RecBole does."""
     biases: Literal["chrono", "none"] = "chrono"
-    """Biases of the gates, with initial memories of 1 to max_len events, or none, as RecBole has it."""
+    """Biases of the gates, with initial memories of 2 to max_len events, or none, as RecBole has it."""
 
     def __post_init__(self) -> None:
         BackboneConfig.__post_init__(self)

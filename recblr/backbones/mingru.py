@@ -14,7 +14,7 @@ Presets: ``fixed``, the candidate c itself, as in the paper's text. ``positive``
 logarithms (its appendix B): g(c) = c + 1/2 from 0 on and sigmoid(c) below, so that states stay above 0. The scan here
 runs in no logarithms, so nothing but the model changes. The paper has no results on recommendation.
 
-Both start with long memories: b_r = -log U(1, max_len - 1), so that a channel forgets after 1 to max_len events (the
+Both start with long memories: b_r = -log U(1, max_len - 1), so that a channel forgets after 2 to max_len events (the
 chrono initialisation of Tallec and Ollivier, arXiv 1804.11188). From b_r = 0 a state halves with each event, and what
 must be held for ten of them is never found: `gate_init` "zero" is that start.
 """
@@ -53,7 +53,7 @@ class MinGRUConfig(BackboneConfig):
     candidate: Literal["linear", "positive"] = "linear"
     """What an event writes: any number, or above 0 as in the paper's form for logarithms."""
     gate_init: Literal["chrono", "zero"] = "chrono"
-    """Initial memory: 1 to max_len events, channel by channel, or 1 event for all."""
+    """Initial memory: 2 to max_len events, channel by channel, or 2 for all."""
 
     def __post_init__(self) -> None:
         BackboneConfig.__post_init__(self)
@@ -84,7 +84,7 @@ class MinGRUMixer(Mixer):
 
     @torch.no_grad()
     def start_with_memories(self, longest: int) -> None:
-        """Initial memories of 1 to `longest` events, spread evenly at random."""
+        """Initial memories of 2 to `longest` events, spread evenly at random."""
         r = self.gates.bias[: self.project_out.in_features]
         r.copy_(-torch.log(1 + torch.rand_like(r) * max(longest - 2, 0)))
 

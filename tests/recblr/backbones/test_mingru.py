@@ -104,7 +104,7 @@ def test_an_event_forgets_what_it_writes_and_halves_the_state_at_a_start_from_ze
 
 
 @pytest.mark.parametrize("preset", MinGRU.presets)
-def test_memories_start_between_one_event_and_the_longest_history(preset):
+def test_memories_start_between_two_events_and_the_longest_history(preset):
     torch.manual_seed(0)
     trace = MinGRU(make_config(MinGRU, preset, n_items=ITEMS, d=8, max_len=64)).eval().trace(batch())
     for layer in trace.layers:
