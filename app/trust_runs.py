@@ -25,7 +25,7 @@ from recblr.errors import RecblrError
 
 LOGGER = logging.getLogger("recblr.app")
 KEPT = 16
-SECONDS = 120
+SECONDS = 300
 """At most, from start to end of a process."""
 WAITING = 8
 """Measurements that may wait in line."""

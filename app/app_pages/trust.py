@@ -39,7 +39,7 @@ UNKNOWN = (
 )
 CONTRASTS = {"its own score": "none", "its lead over the best other item": "runner-up"}
 BEATS = "deletion beats the mean of random up to half"  # a measure of faithfulness, part of the users
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 LINKED = 8  # users behind a cell that are linked
 
 
@@ -123,7 +123,7 @@ def progress() -> None:
     if ahead:
         text = f"In line: {plural(ahead, 'measurement')} of other readers before it"
     else:
-        text = f"Measuring: {run.said}, {run.done:,} of {run.total:,}"
+        text = f"Measuring: {run.said}" + (f", {run.done:,} of {run.total:,}" if run.total > 1 else "")
     st.progress(0.0 if ahead else min(run.done / run.total, 1.0), text=text)
     st.button("Cancel", key="cancel", on_click=runs.cancel, args=(owner(),))
 

@@ -14,10 +14,10 @@ Visit = Callable[..., Any]
 RECALL = "run=mixed/recblr&user=u0012&step=28"
 
 
-def chart(page: Any, key: str) -> Any:
+def chart(page: Any, key: str, milliseconds: int | None = None) -> Any:
     """A figure, once it is drawn."""
     drawn = page.locator(f".st-key-{key} .js-plotly-plot")
-    drawn.locator(".main-svg").first.wait_for(state="attached")
+    drawn.locator(".main-svg").first.wait_for(state="attached", timeout=milliseconds)
     return drawn
 
 
@@ -109,7 +109,8 @@ def test_an_edit_of_what_if_stands_in_the_address_which_brings_back_the_same_lis
 def test_a_measured_cell_of_trust_leads_to_a_user_whose_explanation_opens(visit: Visit) -> None:
     page = visit("/trust?run=mixed/recblr&events=5&methods=Held+gates")
     page.get_by_role("button", name="Measure").click()
-    board = chart(page, "live_board")
+    page.get_by_role("button", name="Cancel").wait_for()
+    board = chart(page, "live_board", 240_000)  # a process is started, and has less of a busy machine than the pages
     board.scroll_into_view_if_needed()
     box = board.bounding_box()
     x = box["x"] + 150 + 1.5 * (box["width"] - 150 - 12) / 5  # the second of five causes, right of the methods' names
