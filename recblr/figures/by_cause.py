@@ -32,7 +32,7 @@ Row = Mapping[str, Any]
 
 def by_cause(found: Mapping[str, Sequence[Row]]) -> View:
     """HR@1 of each model, the best over the planted causes first, on the targets of each cause."""
-    question = "What does each model get right, and why?"
+    question = "What does each model get right of each cause?"
     if not found:
         return nothing(question, "No run was measured on a log that knows why its events happened.")
     causes = list(dict.fromkeys(row["cause"] for rows in found.values() for row in rows))
@@ -61,7 +61,7 @@ def by_cause(found: Mapping[str, Sequence[Row]]) -> View:
         ],
         height=70 + 26 * len(names),
         x_title="",
-        x={"side": "top"},
+        x={"side": "top", "automargin": True},
         y={"autorange": "reversed", "nticks": len(names), "showgrid": False},
         margin={"l": NAMES, "r": MARGIN, "t": 30, "b": 10},
         annotations=[

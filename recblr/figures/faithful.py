@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recblr.figures.view import MARGIN, ROLES, View, new_figure, nothing, number, plural
+from recblr.figures.view import MARGIN, ROLES, View, new_figure, nothing, plural
 
 if TYPE_CHECKING:
     from recblr.explain.faithfulness.erasure import NormalisedAOPC
@@ -88,9 +88,9 @@ def _answer(
     over = sum(value > places[name].mean() for name, value in zip(known, own, strict=True))
     above = sum(value > places[name].max() for name, value in zip(known, own, strict=True))
     told = f"With the first {plural(depth, 'event')} taken out in the order of its explanation, "
-    told += f"{known[0]} gets {number(own[0], 2)} of the way from the worst order to the best"
+    told += f"{known[0]} gets {own[0]:.2f} of the way from the worst order to the best"
     if len(known) > 1:
-        told += f", {known[-1]} {number(own[-1], 2)}"
+        told += f", {known[-1]} {own[-1]:.2f}"
     told += f". Of {plural(len(known), 'model')}, {over} {'is' if over == 1 else 'are'} above the mean of random orders"
     told += f", {above} above them all"
     return f"{told}. {_silence(silent).capitalize()}." if silent else f"{told}."

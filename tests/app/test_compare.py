@@ -174,7 +174,7 @@ def test_a_cause_is_set_against_the_bytes_that_each_model_keeps(app: Open, monke
 def test_a_log_without_causes_has_no_table_of_them(app: Open) -> None:
     at = app("compare", run="elsewhere/recblr", history="a,b")
     assert not at.exception
-    assert "get right, and why" not in shown(at)
+    assert "get right of each cause" not in shown(at)
 
 
 def test_the_costs_of_all_backbones_are_shown_as_recorded_with_machine_and_date(app: Open) -> None:

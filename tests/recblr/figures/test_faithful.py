@@ -23,7 +23,7 @@ def test_models_are_ordered_by_their_place_between_their_own_bounds_not_by_their
     assert np.isnan(view.table["normalised AOPC"][2])
     assert view.table["random, highest"].tolist()[:2] == pytest.approx([0.75, 0.6])
     assert view.question == "Does each model's explanation of “A title” name the events that count?"
-    assert "small gets 0.95 of the way from the worst order to the best, large 0.5" in view.answer
+    assert "small gets 0.95 of the way from the worst order to the best, large 0.50" in view.answer
     assert "Of 2 models, 2 are above the mean of random orders, 1 above them all." in view.answer
     assert "No event changes what is said by silent." in view.answer
     dots = view.figure.data[-1]
