@@ -44,11 +44,8 @@ def rows_by_cause(root: Path) -> tuple[list[str], list[str]]:
 def main() -> None:
     arguments = [one for one in sys.argv[1:] if one != "--by-cause"]
     root = Path(arguments[0]) if arguments else run_roots()[0]
-    head, lines = ["model", "protocol", "HR@10", "NDCG@10", "95 % of users", "parameters"], []
-    if "--by-cause" in sys.argv:
-        head, lines = rows_by_cause(root)
-    else:
-        lines = rows(root)
+    head = ["model", "protocol", "HR@10", "NDCG@10", "95 % of users", "parameters"]
+    head, lines = rows_by_cause(root) if "--by-cause" in sys.argv else (head, rows(root))
     sys.stdout.write("\n".join([f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *lines]) + "\n")
 
 
