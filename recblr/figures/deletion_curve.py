@@ -21,7 +21,7 @@ _BAND = "rgba(138, 143, 152, 0.25)"
 
 
 def deletion_curve(curve: Curve, measure: Measure = "logit", *, name: str = "this explanation") -> View:
-    """The explanation's order beside its reverse and a band that holds 90 % of random orders.
+    """The explanation's order beside its reverse and a band that holds all random orders drawn.
 
     Raises ExplainError for a measure that is not in MEASURES.
     """
@@ -36,9 +36,10 @@ def deletion_curve(curve: Curve, measure: Measure = "logit", *, name: str = "thi
         """With the whole history, where nothing is deleted, in front."""
         return ([0, *counts.tolist()], [start, *values.tolist()]) if deletes else (counts.tolist(), values.tolist())
 
+    band = f"all of {len(curve.random.logit)} random orders"
     lines = [
         _line(*drawn(high), "", "rgba(0, 0, 0, 0)", hoverinfo="skip", showlegend=False),
-        _line(*drawn(low), "90 % of random orders", "rgba(0, 0, 0, 0)", hoverinfo="skip", fill="tonexty",
+        _line(*drawn(low), band, "rgba(0, 0, 0, 0)", hoverinfo="skip", fill="tonexty",
               fillcolor=_BAND),
         _line(*drawn(mean), "random, mean", ROLES["quiet"], dash="dot"),
         _line(*drawn(curve.least.read(measure)), "least important first", ROLES["attention"], dash="dash"),
@@ -98,8 +99,8 @@ def _table(
             "events left out" if curve.kind == "deletion" else "events kept": curve.counts,
             "most important first": curve.most.read(measure),
             "least important first": curve.least.read(measure),
-            "random, 5 %": low,
+            "random, lowest": low,
             "random, mean": mean,
-            "random, 95 %": high,
+            "random, highest": high,
         }
     )

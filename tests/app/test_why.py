@@ -455,7 +455,7 @@ def test_a_slow_method_tells_how_far_it_is_and_is_asked_once(sample_log: Interac
 def test_the_deletion_curve_stands_beside_its_random_band(app: Open) -> None:
     at = app("why", evidence="Deletion curve", measure="rank", **RECALL)
     names = [one.get("name") for one in figures(at)[-1]["data"]]
-    assert names[1:] == ["90 % of random orders", "random, mean", "least important first", "most important first"]
+    assert names[1:] == ["all of 20 random orders", "random, mean", "least important first", "most important first"]
     assert "tell which events count?" in shown(at)
     assert "events kept" not in json.dumps(figures(at)[-1]["layout"])
     kept = app("why", evidence="Deletion curve", curve="kept", **RECALL)
