@@ -191,7 +191,7 @@ def _from_embeddings(question: Question) -> Callable[[Tensor], Tensor]:
 def _nudged(question: Question, by: Float[Tensor, "T d"]) -> SequentialBackbone:
     """The same model, sharing its weights, that embeds this very history `by` away from where it does."""
     twin, model = copy.copy(question.model), question.model
-    own = torch.from_numpy(question.items)
+    own = torch.tensor(question.items)
 
     def embed(items: Tensor) -> Tensor:
         vectors = model.embed(items)
