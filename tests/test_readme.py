@@ -13,9 +13,11 @@ import pytest
 
 from recblr.cli import COMMANDS, find_command
 from recblr.errors import RecblrError
+from recblr.evaluation.table import rows_by_cause
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = (*DOCUMENTS, "sample_data/README.md", "sample_data/checkpoints/README.md", "recblr/results/README.md")
 
 
 def text_of(document: str) -> str:
@@ -51,13 +53,13 @@ def test_every_make_target_a_document_names_exists(document: str) -> None:
     assert named <= targets, f"{document} names {sorted(named - targets)}; the Makefile has {sorted(targets)}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", PAGES)
 def test_every_local_link_resolves(document: str) -> None:
     for link in links_of(document):
         if re.match(r"https?://|mailto:", link):
             continue
         path, _, fragment = link.partition("#")
-        target = ROOT / path if path else ROOT / document
+        target = (ROOT / document).parent / path if path else ROOT / document
         assert target.exists(), f"{document} links to {link}, and there is no {path}"
         if fragment:
             headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -116,3 +118,10 @@ def test_the_readme_gives_the_figures_of_every_shipped_run_as_they_were_measured
     assert len(rows) == 1, f"README needs one row for this run: | [model]({wanted[0]}) | {' | '.join(wanted[1:])} |"
     cells = {cell.strip(" `") for cell in rows[0].split("|")}
     assert set(wanted[1:]) <= cells, f"README says {rows[0]}; measured were {wanted[1:]}"
+
+
+def test_the_page_by_cause_gives_the_table_that_its_command_prints() -> None:
+    _, lines = rows_by_cause(ROOT / "sample_data" / "checkpoints")
+    text = text_of("sample_data/checkpoints/README.md")
+    for line in lines:
+        assert line.replace("(checkpoints/", "(") in text, f"the page lacks the row {line}"
