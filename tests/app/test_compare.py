@@ -193,7 +193,7 @@ def test_without_recorded_results_nothing_is_said_of_costs(app: Open, monkeypatc
     at = app("compare")
     cache.results.clear()
     assert not at.exception
-    assert "Recorded" not in shown(at)
+    assert "What does each backbone cost" not in shown(at)
 
 
 @pytest.fixture
