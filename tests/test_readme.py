@@ -17,7 +17,13 @@ from recblr.evaluation.table import rows_by_cause
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
-PAGES = (*DOCUMENTS, "sample_data/README.md", "sample_data/checkpoints/README.md", "recblr/results/README.md")
+PAGES = (
+    *DOCUMENTS,
+    "sample_data/README.md",
+    "sample_data/checkpoints/README.md",
+    "recblr/results/README.md",
+    "recblr/results/explanations.md",
+)
 
 
 def text_of(document: str) -> str:
