@@ -32,7 +32,7 @@ def test_the_pages_draw_in_the_dark_theme_and_fit_a_phone(visit: Visit) -> None:
         chart(page, key)
         assert fits(page, 390), path
     page = visit("/trust?run=mixed/recblr", width=390, scheme="dark")
-    page.get_by_role("button", name="Measure").wait_for()
+    page.get_by_test_id("stBaseButton-primary").filter(has_text="Measure").wait_for()
     assert fits(page, 390)
 
 
@@ -108,7 +108,7 @@ def test_an_edit_of_what_if_stands_in_the_address_which_brings_back_the_same_lis
 
 def test_a_measured_cell_of_trust_leads_to_a_user_whose_explanation_opens(visit: Visit) -> None:
     page = visit("/trust?run=mixed/recblr&events=5&methods=Held+gates")
-    page.get_by_role("button", name="Measure").click()
+    page.get_by_test_id("stBaseButton-primary").filter(has_text="Measure").click()
     page.get_by_role("button", name="Cancel").wait_for()
     board = chart(page, "live_board", 240_000)  # a process is started, and has less of a busy machine than the pages
     board.scroll_into_view_if_needed()
