@@ -113,6 +113,7 @@ def play(request: Request, run: Run, log: InteractionLog, truth: Truth, tell: Te
         run.model,
         {name: partial(explain, name) for name in request.methods},
         contrast="runner-up" if request.contrast == "runner-up" else "none",
+        together=scoreboard.many_at_once(request.methods),
         catalog=run.catalog,
     )
     behind = listed(chosen, found, request.methods, run.catalog.ids)

@@ -28,6 +28,7 @@ from recblr.backbones.tied import TiedBackbone
 from recblr.errors import ConfigError
 from recblr.layers.dropout import Dropout
 from recblr.layers.holding import chord, held, is_holding
+from recblr.layers.memories import start_with_memories
 from recblr.layers.recorder import Record, layer_trace
 from recblr.trace import Trace
 
@@ -84,13 +85,8 @@ class GRU4Rec(TiedBackbone):
             else:
                 nn.init.zeros_(weight)
                 if name.startswith("bias_ih"):
-                    self._start_with_memories(weight)
+                    start_with_memories(weight.chunk(3)[1], config.max_len)  # of z
         self.clear_padding_row()
-
-    @torch.no_grad()
-    def _start_with_memories(self, bias: Float[Tensor, " gates"]) -> None:
-        z = bias.chunk(3)[1]
-        z.copy_(torch.log(1 + torch.rand_like(z) * max(self.config.max_len - 2, 0)))
 
     def _weights(self, n: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """(W, U) of layer n with their biases, or None; gates in the order r, z, n."""

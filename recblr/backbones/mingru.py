@@ -38,6 +38,7 @@ from recblr.errors import ConfigError
 from recblr.layers.conv import CausalConv
 from recblr.layers.dropout import Dropout
 from recblr.layers.holding import LayerNorm, held, sloped
+from recblr.layers.memories import start_with_memories
 from recblr.layers.post_norm import Mixer, PostNormLayer
 from recblr.layers.recorder import Record
 
@@ -81,12 +82,6 @@ class MinGRUMixer(Mixer):
         self.gates = nn.Linear(inner, 2 * inner)
         self.project_out = nn.Linear(inner, d, bias=False)
         self.candidate = config.candidate
-
-    @torch.no_grad()
-    def start_with_memories(self, longest: int) -> None:
-        """Initial memories of 2 to `longest` events, spread evenly at random."""
-        r = self.gates.bias[: self.project_out.in_features]
-        r.copy_(-torch.log(1 + torch.rand_like(r) * max(longest - 2, 0)))
 
     def _written(self, u: Float[Tensor, "*batch H"]) -> tuple[Float[Tensor, "*batch H"], Float[Tensor, "*batch H"]]:
         """(r, candidate) of what the convolution hands over."""
@@ -147,7 +142,8 @@ class MinGRU(StackedBackbone):
         normal_init(self)
         if config.gate_init == "chrono":
             for layer in self.layers:
-                cast("MinGRUMixer", layer.mixer).start_with_memories(config.max_len)
+                bias = cast("MinGRUMixer", layer.mixer).gates.bias
+                start_with_memories(bias.chunk(2)[0], config.max_len, sign=-1)  # of r
         self.clear_padding_row()
 
     def enter(self, embeddings: Float[Tensor, "B T d"], first: int = 0) -> Float[Tensor, "B T d"]:

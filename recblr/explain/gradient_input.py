@@ -12,13 +12,10 @@ from collections.abc import Sequence
 
 import torch
 from captum.attr import InputXGradient
-from jaxtyping import Float
-from torch import Tensor
 
-from recblr.backbones.base import last_hidden
 from recblr.explain.attribution import Attribution
 from recblr.explain.embedded import doubts, gradients
-from recblr.explain.question import Question, padded, together
+from recblr.explain.question import Question, padded, read_out, together
 
 
 def attribute(question: Question) -> Attribution:
@@ -38,11 +35,7 @@ def _attribute(questions: Sequence[Question]) -> list[Attribution]:
     model = questions[0].model
     with gradients():
         batch = padded([(one.items, one.times) for one in questions])
-        directions = torch.stack([one.direction()[0] for one in questions])
-
-        def read(embeddings: Float[Tensor, "B T d"]) -> Float[Tensor, " B"]:
-            return (last_hidden(model.encode(embeddings, batch.mask, batch.times), batch.lengths) * directions).sum(-1)
-
+        read = read_out(model, batch, torch.stack([one.direction()[0] for one in questions]))
         embeddings = model.embed(batch.items).detach().requires_grad_()
         found = InputXGradient(read).attribute(embeddings).detach().double().sum(-1).numpy()  # [B, T]
     logits = questions[0].scores(batch).double()

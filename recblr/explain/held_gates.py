@@ -26,9 +26,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recblr.backbones.base import Batch, SequentialBackbone, last_hidden
+from recblr.backbones.base import Batch, SequentialBackbone
 from recblr.explain.attribution import Attribution
-from recblr.explain.question import Question, padded, together
+from recblr.explain.question import Question, padded, read_out, together
 from recblr.layers.holding import holding, replaying
 
 
@@ -43,13 +43,9 @@ class Parts(NamedTuple):
 
 def parts(model: SequentialBackbone, batch: Batch, directions: Float[Tensor, "B d"]) -> Parts:
     """The parts of directions . hidden after the last event of each row. The model is not touched."""
-
-    def read(embeddings: Float[Tensor, "B T d"]) -> Float[Tensor, " B"]:
-        return (last_hidden(model.encode(embeddings, batch.mask, batch.times), batch.lengths) * directions).sum(-1)
-
     with torch.inference_mode(False):
         batch = Batch(items=batch.items.clone(), times=batch.times.clone())  # those of an inference mode take no part
-        directions = directions.clone()
+        read = read_out(model, batch, directions.clone())
         with torch.enable_grad(), holding() as constants:
             embeddings = model.embed(batch.items).detach().requires_grad_()  # [B, T, d]
             (slope,) = torch.autograd.grad(read(embeddings).sum(), embeddings)

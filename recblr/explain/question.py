@@ -110,6 +110,14 @@ def padded(histories: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> 
     return Batch(items=torch.from_numpy(items), times=torch.from_numpy(times))
 
 
+def read_out(
+    model: SequentialBackbone, batch: Batch, directions: Float[Tensor, "R d"]
+) -> Callable[[Float[Tensor, "R T d"]], Float[Tensor, " R"]]:
+    """directions . hidden after the last event of each row, as a function of the embeddings alone."""
+    mask, times, lengths = batch.mask, batch.times, batch.lengths
+    return lambda embeddings: (last_hidden(model.encode(embeddings, mask, times), lengths) * directions).sum(-1)
+
+
 def together(
     questions: Sequence[Question], answers: Callable[[Sequence[Question]], Sequence[Attribution]]
 ) -> list[Attribution]:

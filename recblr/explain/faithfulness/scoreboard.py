@@ -137,7 +137,7 @@ def scoreboard(
         log, truth, rule, model.config.max_len, events, seed=seed
     )  # fmt: skip
     pointing = pointing_game(
-        cases, model, explain, contrast=contrast, together=_together(names), catalog=run.catalog,
+        cases, model, explain, contrast=contrast, together=many_at_once(names), catalog=run.catalog,
         progress=lambda done, total: tell("true causes", done, total),
     )  # fmt: skip
     asked = _users(run, log, rule, users, seed)
@@ -167,7 +167,8 @@ def scoreboard(
     )
 
 
-def _together(names: Sequence[str]) -> dict[str, ExplainMany]:
+def many_at_once(names: Sequence[str]) -> dict[str, ExplainMany]:
+    """Of these methods those that explain several histories in a pass, for `pointing_game`."""
     return {name: partial(attribute_many, method=name) for name in names if METHODS[name].together}
 
 
