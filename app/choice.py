@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cache
-from cache import OpenLog, Subject
+from cache import sources
+from cache.sources import OpenLog, Subject
 
 from recblr.data.log import Catalog
 from recblr.runs import RunInfo
@@ -24,7 +24,7 @@ class Choice:
 
     @property
     def catalog(self) -> Catalog:
-        return cache.catalog(self.run, self.opened)
+        return sources.catalog(self.run, self.opened)
 
     def title(self, item: str) -> str:
         """Title of an external id."""

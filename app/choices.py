@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import cache
 import links
 import numpy as np
 import streamlit as st
-from cache import OpenLog, Subject
+from cache import sources
+from cache.sources import OpenLog, Subject
 from choice import Choice, Pin
 from components.copy_link import copy_link
 from draw import plain, selected
@@ -52,7 +52,7 @@ def header() -> Choice:
         info = _run()
     if info.error is not None:
         raise RecblrError(f"The run {info.name} cannot be opened. {info.error}. The other runs still work.")
-    opened = cache.run_log(info)
+    opened = sources.run_log(info)
     with boxes[1]:
         name = _user(opened) if opened is not None else None
         if name is None:
@@ -73,7 +73,7 @@ def header() -> Choice:
     if opened is not None and opened.note:
         st.caption(opened.note)
     with boxes[2]:
-        target = _target(cache.catalog(info, opened))
+        target = _target(sources.catalog(info, opened))
     return Choice(run=info, opened=opened, subject=subject, target=target)
 
 
@@ -82,7 +82,7 @@ def run_choice() -> tuple[RunInfo, OpenLog | None]:
     info = _run()
     if info.error is not None:
         raise RecblrError(f"The run {info.name} cannot be opened. {info.error}. The other runs still work.")
-    return info, cache.run_log(info)
+    return info, sources.run_log(info)
 
 
 def usual_step(subject: Subject) -> int:
@@ -276,18 +276,18 @@ def pinned() -> Pin | None:
 
 def _pinned(text: str) -> Pin | None:
     run, name, step = (*text.split(_PIN_MARK), "", "")[:3]
-    info = cache.runs().get(run)
-    opened = None if info is None or info.error else cache.run_log(info)
+    info = sources.runs().get(run)
+    opened = None if info is None or info.error else sources.run_log(info)
     if opened is None or name not in opened.log.user_index:
         return None
-    subject = cache.user(opened, name)
+    subject = sources.user(opened, name)
     if not whole(step) or not 1 <= int(step) <= len(subject):
         return None
     return Pin(run=run, subject=subject, step=int(step), catalog=opened.log.catalog)
 
 
 def _run() -> RunInfo:
-    runs = cache.runs()
+    runs = sources.runs()
     if not runs:
         raise RecblrError(
             "There is no run to open: train one with `recblr train`, or name a folder of runs in RECBLR_RUNS "
@@ -359,10 +359,10 @@ def _history(info: RunInfo, opened: OpenLog | None, name: str | None) -> Subject
             on_change=lambda: keep("step", None),
             height=90,
         )
-        items = cache.catalog(info, opened)
+        items = sources.catalog(info, opened)
         st.caption("Such as " + ", ".join(f"`{one}`" for one in items.ids[1:4].tolist()) + ". Empty: back to the user.")
     if text and text.strip():
-        subject, unknown = cache.typed(text, info.name)
+        subject, unknown = sources.typed(text, info.name)
         if unknown:
             shown = ", ".join(quoted(one) for one in unknown[:5]) + (" …" if len(unknown) > 5 else "")
             st.warning(
@@ -371,7 +371,7 @@ def _history(info: RunInfo, opened: OpenLog | None, name: str | None) -> Subject
             )
         if subject is not None:
             return subject
-    return None if opened is None or name is None else cache.user(opened, name)
+    return None if opened is None or name is None else sources.user(opened, name)
 
 
 def _target(items: Catalog) -> str | None:

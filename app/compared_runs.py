@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import cache
 import choices
 import compare_code
 import links
 import streamlit as st
+from cache import records, sources
 from choice import Choice
 from draw import plain, show
 from guard import guard
@@ -56,7 +56,7 @@ def against_state(found: Mapping[str, list[Row]], models: Mapping[str, str]) -> 
     for n, (word, name) in enumerate(models.items()):
         bar.progress(n / len(models), text=f"Opening {plain(word)}")
         try:
-            kept[word] = cache.kept_of_user(name)
+            kept[word] = sources.kept_of_user(name)
         except RecblrError as error:
             st.warning(f"{plain(word)} is left out: {plain(str(error))}")
     bar.empty()
@@ -72,7 +72,7 @@ def against_state(found: Mapping[str, list[Row]], models: Mapping[str, str]) -> 
 def costs() -> None:
     """What all backbones of a table cost, from the recorded results: none of it is measured here."""
     with guard():
-        tables = cache.results()
+        tables = records.results()
         if not tables:
             return
         st.divider()
@@ -89,7 +89,7 @@ def costs() -> None:
 def compression() -> None:
     """The recorded study of compressed histories, where there is one."""
     with guard():
-        study = cache.compression_record()
+        study = records.compression_record()
         if study is None:
             return
         st.divider()

@@ -6,7 +6,7 @@ import choices
 import explain_choices
 import links
 import streamlit as st
-from cache import Asked
+from cache.sources import Asked
 from choice import Choice
 from draw import plain
 from pages import PAGES

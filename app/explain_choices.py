@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cache
 import choices
 import edits
 import streamlit as st
-from cache import Asked
+from cache import answers, sources
+from cache.sources import Asked
 from choice import Choice
 from draw import selected
 from edits import Edit
@@ -42,7 +42,7 @@ def question(choice: Choice, step: int, *, contrasted: bool = True) -> Asked:
     boxes = st.columns([3, 2], gap="small", vertical_alignment="bottom") if contrasted else [st.container()]
     with boxes[-1]:
         hide = choices.hide_seen(choice)
-    best = [row.item for row in cache.recommend(choice.run.name, choice.subject, step, 2, hide)]
+    best = [row.item for row in answers.recommend(choice.run.name, choice.subject, step, 2, hide)]
     if not best:
         raise ExplainError("Every item of the catalogue was seen before, so none is left to recommend.")
     target, seen = choice.target or best[0], choice.subject.ids[:step]
@@ -89,7 +89,7 @@ def _contrast(choice: Choice, target: str, best_other: str | None) -> str | None
 
 def method_choice(run: str, events: int) -> Method:
     """How to explain `events` of a history. Said is why a method that the address asks for cannot."""
-    model = cache.open_run(run).run.model
+    model = sources.open_run(run).run.model
     offered = {one.title: one for one in methods_of(model) if events > 1 or one.name != "removal"}
     first = next((one for one in FIRST_METHODS if one in METHODS and METHODS[one].title in offered), "removal")
     titles = sorted(offered, key=lambda title: offered[title].name != first)
@@ -125,7 +125,7 @@ def open_tab(names: Sequence[str], *, key: str) -> tuple[str, Any]:
 
 def usual_method(run: str) -> Method:
     """The method that is offered first for a run."""
-    offered = {one.name: one for one in methods_of(cache.open_run(run).run.model)}
+    offered = {one.name: one for one in methods_of(sources.open_run(run).run.model)}
     return next(offered[name] for name in (*FIRST_METHODS, "removal") if name in offered)
 
 

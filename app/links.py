@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from cache import POPULAR, Asked, OpenLog, Options
+from cache.answers import POPULAR, Options
+from cache.sources import Asked, OpenLog
 from choice import Choice
 
 from recblr.figures import Events

@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cache
 import choices
 import explain_choices
 import streamlit as st
-from cache import Options
+from cache import answers
+from cache.answers import Options
 
 from recblr.explain import Method
 
@@ -56,7 +56,7 @@ NUMBERS: dict[str, tuple[Option, ...]] = {
 
 def options_choice(method: Method, *, counted: bool) -> Options:
     """The options of a method that differ from its own. `counted`: whether a log is here that knows what is popular."""
-    usual = cache.method_defaults(method.name)
+    usual = answers.method_defaults(method.name)
     given: dict[str, Any] = {}
     if "baseline" in usual:
         offered = [name for name, value in BASELINES.items() if counted or value != "popularity"]

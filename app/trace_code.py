@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cache import Asked
+from cache.sources import Asked
 from choice import Choice
 from links import open_code
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cache import OpenLog
+from cache.sources import OpenLog
 from links import place_code
 from trust_runs import Request
 

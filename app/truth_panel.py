@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import cache
 import streamlit as st
-from cache import Asked
+from cache import records, sources
+from cache.sources import Asked
 from choice import Choice
 from draw import plain
 
@@ -49,11 +49,11 @@ def _place(cause: str, source: int, method: Method, found: Attribution, events: 
 
 def _rates(choice: Choice, method: Method, cause: str) -> Iterator[str]:
     """How often the method puts the true cause first, as measured on this server and as recorded."""
-    measured = cache.trust_runs().latest(choice.run.name, cache.run_state(choice.run.name), method.name, cause)
+    measured = records.trust_runs().latest(choice.run.name, sources.run_state(choice.run.name), method.name, cause)
     if measured is not None:
         said = _rate(measured.rows, method, cause, measured.request.contrast)
         yield f"Measured on this server, on the Trust page: {said}."
-    record = cache.trust_records().get(choice.run.name)
+    record = records.trust_records().get(choice.run.name)
     if record is None or record.get("fingerprint") not in {None, choice.run.data.get("fingerprint")}:
         return
     said = _rate(record.get("pointing", []), method, cause, str(record.get("contrast", "none")))

@@ -1,13 +1,13 @@
 """Compare: do other backbones agree on this user, and do they look as far back?"""
 
-import cache
 import choices
 import compare_code
 import compared_runs
 import explain_choices
 import links
 import streamlit as st
-from cache import Asked
+from cache import answers, sources
+from cache.sources import Asked
 from choices import Choice
 from components.toplists import toplists
 from draw import heading, page_title, plain, show
@@ -24,7 +24,9 @@ FIRST = 4  # models compared until the reader chooses
 def rivals(choice: Choice) -> dict[str, RunInfo]:
     """Runs on a log of the same name, the chosen one first, then those on exactly the same events."""
     data = choice.run.data
-    same = [info for info in cache.runs().values() if info.error is None and info.data.get("name") == data.get("name")]
+    same = [
+        info for info in sources.runs().values() if info.error is None and info.data.get("name") == data.get("name")
+    ]
     same.sort(key=lambda info: not _same_events(info, choice.run))
     return {choice.run.name: choice.run} | {info.name: info for info in same}
 
@@ -36,7 +38,7 @@ def _same_events(one: RunInfo, other: RunInfo) -> bool:
 def telling(choice: Choice, offered: dict[str, RunInfo]) -> list[str]:
     """The models compared at first, all trained on the same events: the chosen one, then one of each other kind, of
     each the first in the registry; then the next, as long as there are places left."""
-    kinds = cache.kinds()
+    kinds = sources.kinds()
     order = {backbone: n for n, backbone in enumerate(kinds)}
     like = [name for name, info in offered.items() if name != choice.run.name and _same_events(info, choice.run)]
     like.sort(key=lambda name: order.get(offered[name].backbone, len(order)))
@@ -47,7 +49,7 @@ def telling(choice: Choice, offered: dict[str, RunInfo]) -> list[str]:
 
 
 def _by_kind(offered: dict[str, RunInfo], short: dict[str, str], chosen: list[str]) -> str:
-    kinds = cache.kinds()
+    kinds = sources.kinds()
     told = [(word, kinds.get(offered[short[word]].backbone)) for word in chosen]
     return ", ".join(word if kind is None else f"{word} ({kind})" for word, kind in told)
 
@@ -57,7 +59,7 @@ def lists_of(choice: Choice, names: list[str], step: int, k: int, hide: bool) ->
     lists = {}
     for name in names:
         try:
-            best = cache.recommend(name, choice.subject, step, k, hide)
+            best = answers.recommend(name, choice.subject, step, k, hide)
         except RecblrError as error:
             st.warning(f"{plain(name)} is left out: {plain(str(error))}")
             continue
@@ -102,14 +104,14 @@ def draw(choice: Choice, models: dict[str, str], lists: dict, step: int, k: int,
              code=compare_code.compare_code(choice, models, step, k, hide))  # fmt: skip
     with right:
         if came is not None:
-            ranks = {short: cache.rank(name, choice.subject, step, came, hide) for short, name in models.items()}
+            ranks = {short: answers.rank(name, choice.subject, step, came, hide) for short, name in models.items()}
             known = {short: place for short, place in ranks.items() if place is not None}
             if known:
                 view = figures.true_ranks(known, choice.title(came), choice.catalog.n_items)
                 show(view, key="true_ranks", code=compare_code.true_ranks_code(choice, models, step, came, hide))
     reaches, read = {}, {}
     for short, name in models.items():
-        trace, events = cache.trace(name, choice.subject, step, cache.open_run(name).run.catalog)
+        trace, events = answers.trace(name, choice.subject, step, sources.open_run(name).run.catalog)
         reaches[short] = [trace.horizon(layer, events.index(step)) for layer in range(len(trace.layers))]
         read[short] = events
     show(figures.horizons(reaches), key="horizons", code=compare_code.horizons_code(choice, models, step, read))
@@ -125,7 +127,7 @@ def faithfulness(choice: Choice, models: dict[str, str], step: int, hide: bool) 
     )
     if not measured:
         return
-    best = cache.recommend(choice.run.name, choice.subject, step, 1, hide)
+    best = answers.recommend(choice.run.name, choice.subject, step, 1, hide)
     item = choice.target or next((row.item for row in best), None)
     if item is None or step < 2:
         st.info("There is nothing to measure: an order of removals needs an item to explain and at least two events.")
@@ -137,7 +139,7 @@ def faithfulness(choice: Choice, models: dict[str, str], step: int, hide: bool) 
         asked = Asked(run=name, subject=choice.subject, step=step, target=item, contrast=None, hide=False)
         try:
             methods[short] = explain_choices.usual_method(name)
-            found[short], chance[short] = cache.aopc(asked, methods[short].name)
+            found[short], chance[short] = answers.aopc(asked, methods[short].name)
         except RecblrError as error:
             st.warning(f"{plain(short)} is left out: {plain(str(error))}")
     bar.empty()

@@ -2,11 +2,11 @@
 
 import uuid
 
-import cache
 import choices
 import links
 import pandas as pd
 import streamlit as st
+from cache import records
 from components.copy_link import copy_link
 from draw import heading, numbers, page_title, plain, show
 from guard import guard
@@ -84,12 +84,12 @@ def request_of(facts: Facts) -> Request:
 def start(request: Request) -> None:
     """Callback of a button that measures."""
     with guard():
-        cache.kernel_runs().start(request, owner())
+        records.kernel_runs().start(request, owner())
 
 
 def run_button(label: str, request: Request, *, key: str) -> None:
     """Starts a run, or says why it may not start."""
-    runs = cache.kernel_runs()
+    runs = records.kernel_runs()
     refused = why_not(request)
     busy = runs.current is not None and runs.current.under_way
     st.button(
@@ -107,7 +107,7 @@ def run_button(label: str, request: Request, *, key: str) -> None:
 
 def progress() -> None:
     """What the run under way is doing; drawn again until it ends, then the page is."""
-    run = cache.kernel_runs().current
+    run = records.kernel_runs().current
     if run is None or not run.under_way:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -115,12 +115,12 @@ def progress() -> None:
         who = "Measuring" if own else "Another reader is measuring; one at a time"
         st.markdown(plain(f"{who}: {run.said} {run.seconds:.0f} s, at most {run.request['seconds']} s."))
         if own:
-            st.button("Cancel", key="cancel", on_click=cache.kernel_runs().cancel, args=(owner(),))
+            st.button("Cancel", key="cancel", on_click=records.kernel_runs().cancel, args=(owner(),))
 
 
 def watch() -> None:
     """The progress of a run under way, or how the last one of this reader ended badly."""
-    run = cache.kernel_runs().current
+    run = records.kernel_runs().current
     if run is None:
         return
     if run.under_way:
@@ -148,7 +148,7 @@ def stale(run: Run, request: Request) -> None:
 
 def this_shape(request: Request) -> None:
     """The last result, and the roofline."""
-    run = cache.kernel_runs().latest("shape", owner(), request)
+    run = records.kernel_runs().latest("shape", owner(), request)
     if run is None:
         st.info(
             "Nothing was measured yet. **Run** checks each backend against float64, then times it in turns with a copy "
@@ -168,7 +168,7 @@ def curves(request: Request) -> None:
     along = choices.one_of("Along", ["time", "batch"], key="along")
     asks = {"job": "curves", "case": request["case"], "along": along, "device": request["device"]}
     run_button("Measure the curves", asks, key="run_curves")
-    run = cache.kernel_runs().latest("curves", owner(), asks)
+    run = records.kernel_runs().latest("curves", owner(), asks)
     if run is None:
         st.info("Times every program that is installed here along one size, errors checked at each point: about 30 s.")
         return
@@ -196,7 +196,7 @@ def machine(request: Request) -> None:
         "arch": arch,
     }
     run_button(f"Compile the {direction} kernel", asks, key="run_code")
-    run = cache.kernel_runs().latest("code", owner(), asks)
+    run = records.kernel_runs().latest("code", owner(), asks)
     if run is None or run.code is None:
         st.info("Compiling takes a few seconds. Choose Direction = backward above for the backward kernel.")
         return
@@ -220,13 +220,13 @@ def machine(request: Request) -> None:
 
 def recorded(request: Request) -> None:
     """Recorded runs of the whole benchmark, with device, date and commit."""
-    records = cache.kernel_records()
+    kept = records.kernel_records()
     heading(
         "What was recorded?",
         "Runs of the whole benchmark on a machine that did nothing else. They are records, not measured now.",
     )
     for kind in ("gpu", "cpu"):
-        found = [record for record in records if record.get("set") == kind]
+        found = [record for record in kept if record.get("set") == kind]
         if not found:
             st.info(
                 f"**{kind.upper()}: not measured.** On a machine with one, `cd kernels && python -m bench --set {kind} "
@@ -234,7 +234,7 @@ def recorded(request: Request) -> None:
             )
         for record in found:
             show_record(record)
-    for record in records:
+    for record in kept:
         if "damaged" in record:
             st.warning(plain(f"The record {record['damaged']} cannot be read; run the benchmark again."))
 
@@ -271,8 +271,8 @@ def body() -> None:
         "A linear recurrence touches each event once, $h_t = a_t h_{t-1} + b_t$, and does next to no arithmetic. "
         "What limits it is the memory: **the best it can be is as fast as a copy of the same bytes.**"
     )
-    request = request_of(cache.kernel_facts())
-    cache.kernel_runs().prepare()
+    request = request_of(records.kernel_facts())
+    records.kernel_runs().prepare()
     with st.container(horizontal=True, vertical_alignment="center"):
         run_button("Run", request, key="run_shape")
         copy_link({}, key="copy_link")

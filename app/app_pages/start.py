@@ -1,8 +1,8 @@
 """Start: what is this, and what can be seen in a minute."""
 
-import cache
 import links
 import streamlit as st
+from cache import sources
 from draw import page_title, plain
 from guard import guard
 from pages import PAGES
@@ -18,7 +18,7 @@ st.markdown(
 
 
 def cards() -> None:
-    runs = cache.runs()
+    runs = sources.runs()
     shown = [one for one in links.examples() if one.params.get("run") in runs]
     if not shown:
         return
@@ -39,7 +39,7 @@ def cards() -> None:
 
 
 def found_runs() -> None:
-    runs = cache.runs()
+    runs = sources.runs()
     st.subheader("Runs on this machine")
     working = [info for info in runs.values() if info.error is None]
     st.markdown(
@@ -72,7 +72,7 @@ def own_run() -> None:
     )
     typed = st.text_input("Run folder", key="folder", placeholder="mixed/recblr", label_visibility="collapsed")
     if typed.strip():
-        name = cache.name_of(resolve_run(typed.strip()))
+        name = sources.name_of(resolve_run(typed.strip()))
         st.success(f"Found: {name}")
         links.link(PAGES["trace"].file, "Open in Trace", {"run": name}, icon=":material/arrow_forward:")
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-import cache
 import choices
 import links
 import streamlit as st
 import trace_code
-from cache import Asked
+from cache import answers, sources
+from cache.sources import Asked
 from choices import Choice
 from components.heatmap import heatmap
 from components.strip import strip
@@ -31,7 +31,7 @@ def summary(choice: Choice, trace: Trace, layer: int, step: int, events: Events)
     """The memory horizon, and what the model would recommend now, as sentences."""
     st.markdown(f"**{plain(figures.horizon_sentence(trace, layer, events.index(step), events))}**")
     hide = choices.hides_seen(choice)
-    best = cache.recommend(choice.run.name, choice.subject, step, SHOWN, hide)
+    best = answers.recommend(choice.run.name, choice.subject, step, SHOWN, hide)
     names = ", ".join(f"{row.rank}. {choice.title(row.item)}" for row in best)
     told = [f"It would now recommend {names}" + (" (items seen before are left out)." if hide else ".")]
     came, asked = choice.came_next(step), choice.target
@@ -44,7 +44,7 @@ def summary(choice: Choice, trace: Trace, layer: int, step: int, events: Events)
     st.markdown(plain(" ".join(told)))
     pin = choices.pinned()
     if pin is not None:
-        other, others = cache.trace(pin.run, pin.subject, pin.step, pin.catalog)
+        other, others = answers.trace(pin.run, pin.subject, pin.step, pin.catalog)
         if other.layers:
             shown = min(layer, len(other.layers) - 1)
             sentence = figures.horizon_sentence(other, shown, others.index(pin.step), others)
@@ -52,7 +52,7 @@ def summary(choice: Choice, trace: Trace, layer: int, step: int, events: Events)
 
 
 def _ranked(choice: Choice, step: int, item: str, hide: bool) -> str:
-    place = cache.rank(choice.run.name, choice.subject, step, item, hide)
+    place = answers.rank(choice.run.name, choice.subject, step, item, hide)
     return "it does not know." if place is None else f"it ranks {place:,.4g} of {choice.catalog.n_items:,}."
 
 
@@ -113,7 +113,7 @@ def body(choice: Choice) -> None:
     """Everything that follows the step; moving it runs only this."""
     with guard():
         step = choices.step_choice(choice)
-        trace, events = cache.trace(choice.run.name, choice.subject, step, choice.catalog)
+        trace, events = answers.trace(choice.run.name, choice.subject, step, choice.catalog)
         if not trace.layers:
             st.info("This baseline counts and keeps no memory of events, so there is nothing to trace. See Compare.")
             return
@@ -141,12 +141,12 @@ def movement(choice: Choice, trace: Trace, layer: int, at: int, events: Events, 
     pin = choices.pinned()
     beside = None
     if pin is not None:
-        beside = cache.trace(pin.run, pin.subject, pin.step, pin.catalog)[0], pin.subject.label
+        beside = answers.trace(pin.run, pin.subject, pin.step, pin.catalog)[0], pin.subject.label
     code = links.trace_code(choice, events, f"norms(trace, {layer}, {at}, events)")
     view = figures.norms(trace, layer, at, events, pinned=beside)
     show(view, key="norms", code=code, on_select=partial(choices.step_from_chart, "norms"))
     code = links.trace_code(choice, events, f"trajectory(trace, {layer}, {at}, events)")
-    show(cache.trajectory(trace, layer, at, events), key="trajectory", code=code)
+    show(answers.trajectory(trace, layer, at, events), key="trajectory", code=code)
 
 
 def one_channel(choice: Choice, trace: Trace, layer: int, at: int, events: Events, channel: int | None) -> None:
@@ -167,9 +167,9 @@ def since_when(choice: Choice, trace: Trace, layer: int, at: int, events: Events
     asked = _asked(choice, events.first + at, events.last)
     if asked is None:
         return
-    catalog = cache.open_run(asked.run).run.catalog
+    catalog = sources.open_run(asked.run).run.catalog
     with _unless_refused():
-        view = figures.since_when(cache.lens(asked), catalog.index[asked.target], events, catalog, step=at)
+        view = figures.since_when(answers.lens(asked), catalog.index[asked.target], events, catalog, step=at)
         code = trace_code.since_when_code(choice, asked, events, at)
         show(view, key="since_when", code=code, on_select=partial(choices.step_from_chart, "since_when"))
         st.caption("Ranks are among all items, those seen before too.")
@@ -180,9 +180,9 @@ def pauses(choice: Choice, trace: Trace, layer: int, at: int, events: Events, ch
     asked = _asked(choice, events.first + at, events.first + at)
     if asked is None:
         return
-    catalog = cache.open_run(asked.run).run.catalog
+    catalog = sources.open_run(asked.run).run.catalog
     with _unless_refused():
-        view = figures.pauses(cache.gap_response(asked), catalog.index[asked.target], catalog, event=asked.step)
+        view = figures.pauses(answers.gap_response(asked), catalog.index[asked.target], catalog, event=asked.step)
         show(view, key="pauses", code=trace_code.pauses_code(choice, asked))
         st.caption(
             "The pause is changed and the model run again: an effect, not a share. The event and all after it move "
@@ -196,7 +196,7 @@ def needed(choice: Choice, trace: Trace, layer: int, at: int, events: Events, ch
         st.info("The log of this run is not on this machine, so there are no users to measure this on.")
         return
     with _unless_refused():
-        found, last, users = cache.needed(choice.run.name, choice.opened, MEASURED)
+        found, last, users = answers.needed(choice.run.name, choice.opened, MEASURED)
         view = figures.needed(found, last, users=users)
         show(view, key="needed", code=trace_code.needed_code(choice, MEASURED))
         st.caption(
@@ -217,9 +217,9 @@ def tokens(choice: Choice, trace: Trace, layer: int, at: int, events: Events, ch
 
 def _asked(choice: Choice, step: int, read: int) -> Asked | None:
     """The item asked about, by default the first recommendation at `step`, asked after the first `read` events."""
-    best = cache.recommend(choice.run.name, choice.subject, step, 1, choices.hides_seen(choice))
+    best = answers.recommend(choice.run.name, choice.subject, step, 1, choices.hides_seen(choice))
     item = choice.target or next((row.item for row in best), None)
-    if item is None or item not in cache.open_run(choice.run.name).run.catalog.index:
+    if item is None or item not in sources.open_run(choice.run.name).run.catalog.index:
         st.info("There is no item to ask about: choose one above that this run knows.")
         return None
     return Asked(run=choice.run.name, subject=choice.subject, step=read, target=item, contrast=None, hide=False)

@@ -3,13 +3,13 @@
 import uuid
 from functools import partial
 
-import cache
 import choices
 import explain_choices
 import links
 import pandas as pd
 import streamlit as st
-from cache import OpenLog
+from cache import records, sources
+from cache.sources import OpenLog
 from components.copy_link import copy_link
 from draw import heading, numbers, page_title, plain, selected, show
 from guard import guard
@@ -54,7 +54,7 @@ def body() -> None:
     with boxes[1]:
         copy_link({"run": info.name}, key="copy_link")
     st.markdown(KNOWN if opened is not None and opened.truth is not None else UNKNOWN)
-    record = cache.trust_records().get(info.name)
+    record = records.trust_records().get(info.name)
     if opened is None:
         st.info("The log of this run is not on this machine, so nothing can be measured here.")
     else:
@@ -68,7 +68,7 @@ def measure_here(info: RunInfo, opened: OpenLog) -> None:
     """The controls, the run under way, and what it found."""
     truth = opened.truth is not None
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        possible = {one.title: one.name for one in methods_of(cache.open_run(info.name).run.model)}
+        possible = {one.title: one.name for one in methods_of(sources.open_run(info.name).run.model)}
         usual = [title for title, name in possible.items() if name in FIRST]
         titles = explain_choices.several("Methods", list(possible), usual, key="methods")
         label, counts, usual = "Users", ["5", "10", "20"], "5"
@@ -79,10 +79,10 @@ def measure_here(info: RunInfo, opened: OpenLog) -> None:
         if truth:
             contrast = CONTRASTS[explain_choices.one_of("Explained is", list(CONTRASTS), key="explained")]
     request = Request(
-        run=info.name, state=cache.run_state(info.name), methods=tuple(possible[title] for title in titles),
+        run=info.name, state=sources.run_state(info.name), methods=tuple(possible[title] for title in titles),
         events=count, contrast=contrast,
     )  # fmt: skip
-    runs = cache.trust_runs()
+    runs = records.trust_runs()
     own = runs.of(owner())
     busy = own is not None and own.under_way
     st.button(
@@ -110,12 +110,12 @@ def measure_here(info: RunInfo, opened: OpenLog) -> None:
 def start(request: Request, opened: OpenLog) -> None:
     """Callback of the button."""
     with guard():
-        cache.measure_trust(request, owner(), opened)
+        records.measure_trust(request, owner(), opened)
 
 
 def progress() -> None:
     """How far the reader's measurement is; drawn again until it ends, then the page is."""
-    runs = cache.trust_runs()
+    runs = records.trust_runs()
     run = runs.of(owner())
     if run is None or not run.under_way:
         st.rerun()
@@ -130,7 +130,7 @@ def progress() -> None:
 
 def watch() -> None:
     """The progress of the reader's measurement, or how the last one ended badly."""
-    run = cache.trust_runs().of(owner())
+    run = records.trust_runs().of(owner())
     if run is None:
         return
     if run.under_way:

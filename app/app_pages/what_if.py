@@ -4,13 +4,13 @@ import re
 from dataclasses import replace
 from functools import partial
 
-import cache
 import choices
 import edits
 import explain_choices
 import links
 import streamlit as st
-from cache import Asked
+from cache import variants
+from cache.sources import Asked
 from choices import Choice
 from components.strip import strip
 from draw import heading, numbers, page_title, plain, show
@@ -46,7 +46,7 @@ def body(choice: Choice) -> None:
     with guard():
         step = choices.step_choice(choice)
         asked = explain_choices.question(choice, step, contrasted=False)
-        given = cache.given(asked)
+        given = variants.given(asked)
         made = explain_choices.edits_choice(given, choice.catalog, f"{asked.run}/{asked.subject.key}/{step}")
         every = edits.variants(given, made, choice.catalog)
         chosen = explain_choices.variant_choice(len(every))
@@ -131,7 +131,7 @@ def list_of(choice: Choice, asked: Asked, every: list[Variant], made: list[Edit]
     """All variants with their parents, and where the item stands after each."""
     title = choice.title(asked.target)
     heading("Which variants are there?", f"None is ever changed: choosing an earlier one undoes. Ranks of “{title}”.")
-    ranks = [cache.after(asked, one).rank[0] for one in every]
+    ranks = [variants.after(asked, one).rank[0] for one in every]
 
     def told(number: int) -> str:
         if number == 0:
@@ -162,7 +162,7 @@ def list_of(choice: Choice, asked: Asked, every: list[Variant], made: list[Edit]
 def moved(choice: Choice, asked: Asked, every: list[Variant], made: list[Edit], chosen: int) -> None:
     """The top list before and after."""
     catalog = choice.catalog
-    before, after = cache.after(asked, every[0]), cache.after(asked, every[chosen])
+    before, after = variants.after(asked, every[0]), variants.after(asked, every[chosen])
     name = "as given" if chosen == 0 else f"variant {chosen}"
     view = figures.movement(before, after, catalog.index[asked.target], catalog, name=name)
     call = f"movement(now, then, question.target, catalog, name={name!r})"
@@ -181,14 +181,14 @@ def smallest(choice: Choice, asked: Asked, variant: Variant, made: list[Edit], c
     if not wanted:
         heading(question, "Switch the search on: it removes each event, then pairs, then one more at a time.")
         return
-    rank = cache.after(asked, variant).rank[0]
+    rank = variants.after(asked, variant).rank[0]
     if rank > k:
         heading(question, f"It has rank {rank:g} here, outside of the top {k}: there is nothing to push it out of.")
         return
     if len(variant) == 1:
         heading(question, "The history has one event: without it a model says nothing, so it cannot be left out.")
         return
-    found = cache.smallest_removal(asked, variant, k)
+    found = variants.smallest_removal(asked, variant, k)
     events = described(choice, asked, variant)
     if not found.found:
         heading(question, f"No set of events was found; the model was run on {found.tried:,} histories.")
@@ -218,7 +218,7 @@ def removed(made: list[Edit], chosen: int, gone: list[int]) -> tuple[list[Edit],
 
 def inside(choice: Choice, asked: Asked, variant: Variant, made: list[Edit], chosen: int) -> None:
     """Edits of the state inside the model, at the event that is chosen in the strip."""
-    count = cache.state_layers(asked.run)
+    count = variants.state_layers(asked.run)
     if count == 0:
         st.info("This model carries no state of fixed size from event to event: there is nothing inside to edit.")
         return
@@ -237,7 +237,7 @@ def inside(choice: Choice, asked: Asked, variant: Variant, made: list[Edit], cho
         st.info("Event 1 is the first: there is nothing before it to forget. Choose a later one in the strip above.")
         return
     try:
-        found, before, after = cache.intervened(asked, variant, kind, value, layers, number - 1, pin)
+        found, before, after = variants.intervened(asked, variant, kind, value, layers, number - 1, pin)
     except ExplainError as error:  # which counts events from 0
         st.info(plain(re.sub(rf"\bat event {number - 1}\b", f"at event {number}", str(error))))
         return

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import cache
 import choices
 import explain_choices
 import links
 import streamlit as st
-from cache import Asked, Options
+from cache import answers, sources, variants
+from cache.answers import Options
+from cache.sources import Asked
 from choices import Choice
 from draw import heading, page_title, plain, show
 from event_panel import event_panel
@@ -72,7 +73,7 @@ def body(choice: Choice) -> None:
 def answer(choice: Choice, asked: Asked, method: Method, options: Options, everything: bool) -> None:
     """The sentence, the picture, the event that is looked at, and what speaks for believing it."""
     bar = st.empty()  # until a slow method has answered
-    found = cache.explained(asked, method.name, partial(tell, bar, method.title), options)
+    found = answers.explained(asked, method.name, partial(tell, bar, method.title), options)
     bar.empty()
     events = named(choice, asked, found)
     chosen = explain_choices.event_choice(events.first, events.last)
@@ -150,8 +151,8 @@ def missed(view: Looked) -> None:
 
 def effects(view: Looked) -> tuple:
     """(outcomes without each event, or None where there is but one; outcome of the history as it is)."""
-    now = cache.after(view.asked, cache.given(view.asked))
-    return (None if len(view.events) == 1 else cache.without_each(view.asked)), now
+    now = variants.after(view.asked, variants.given(view.asked))
+    return (None if len(view.events) == 1 else variants.without_each(view.asked)), now
 
 
 def over_time(view: Looked) -> None:
@@ -183,7 +184,7 @@ def deletion(view: Looked) -> None:
         kind = explain_choices.one_of("Events are", ["left out", "kept"], key="curve")
         measure = explain_choices.one_of("Measured by", list(MEASURES), key="measure")
     kind, name = "deletion" if kind == "left out" else "insertion", view.method.title
-    drawn = cache.curve(view.asked, view.method.name, kind, view.options)
+    drawn = answers.curve(view.asked, view.method.name, kind, view.options)
     call = f"deletion_curve(drawn, {measure!r}, name={name!r})"
     code = links.curve_code(view.choice, view.asked, view.method.name, kind, call, view.options)
     show(figures.deletion_curve(drawn, measure, name=name), key="deletion", code=code)
@@ -198,7 +199,7 @@ def agreement(view: Looked) -> None:
         st.info("The history has one event: there is no order to agree on.")
         return
     asked, method = view.asked, view.method
-    possible = {one.title: one.name for one in methods_of(cache.open_run(asked.run).run.model)}
+    possible = {one.title: one.name for one in methods_of(sources.open_run(asked.run).run.model)}
     usual = [title for title, name in possible.items() if name in COMPARED or name == method.name]
     titles = explain_choices.several("Methods", list(possible), usual, key="methods")
     names = [possible[title] for title in titles]
@@ -207,7 +208,7 @@ def agreement(view: Looked) -> None:
         return
     own = {method.name: view.options}
     drawn = figures.method_agreement(
-        cache.agreement(asked, names, own), {name: title for title, name in possible.items()}
+        answers.agreement(asked, names, own), {name: title for title, name in possible.items()}
     )
     show(drawn, key="agreement", code=links.agreement_code(view.choice, asked, names, own))
     st.caption(

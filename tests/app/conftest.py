@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 APP = HERE.parents[1] / "app"
 sys.path[:0] = [str(APP), str(HERE)]  # as `streamlit run app/main.py` does; and what the tests of the app share
 
-import cache  # noqa: E402
+from cache import sources  # noqa: E402
 from tests_app import serve, settle  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -81,7 +81,7 @@ def app(more_runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cal
     """app(page, **parameters) -> the page as it stands after its first run."""
     monkeypatch.setenv("RECBLR_RUNS", str(more_runs))
     monkeypatch.setenv("RECBLR_LOG", str(tmp_path / "app.log"))
-    cache.runs.clear()  # the rest is kept by fingerprints, so one test cannot show another its own
+    sources.runs.clear()  # the rest is kept by fingerprints, so one test cannot show another its own
 
     def opened(page: str = "start", **parameters: str | list[str]) -> AppTest:
         at = AppTest.from_file(str(APP / "main.py"), default_timeout=60)

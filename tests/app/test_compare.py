@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cache
 import pytest
+from cache import records, sources
 from streamlit.testing.v1 import AppTest
 from tests_app import component, shown
 
@@ -157,7 +157,7 @@ def test_what_each_run_gets_right_is_shown_by_cause_from_its_own_metrics(app: Op
 
 def test_a_cause_is_set_against_the_bytes_that_each_model_keeps(app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"mixed/recblr", "mixed/sasrec", "mixed/markov"}
-    monkeypatch.setattr("cache.list_runs", lambda: [info for info in list_runs() if info.name in few])
+    monkeypatch.setattr("cache.sources.list_runs", lambda: [info for info in list_runs() if info.name in few])
     at = app("compare", user="u0002", state="true", cause="recall")
     assert not at.exception
     assert not at.error
@@ -168,7 +168,7 @@ def test_a_cause_is_set_against_the_bytes_that_each_model_keeps(app: Open, monke
     for model in ("recblr", "sasrec"):
         assert kept[model] == measure_asking(recblr.load(f"mixed/{model}").run.model, repeats=1).state_bytes
     assert "get habit right?" in shown(app("compare", user="u0002", state="true", cause="fashion"))
-    cache.runs.clear()
+    sources.runs.clear()
 
 
 def test_a_log_without_causes_has_no_table_of_them(app: Open) -> None:
@@ -188,10 +188,10 @@ def test_the_costs_of_all_backbones_are_shown_as_recorded_with_machine_and_date(
 
 
 def test_without_recorded_results_nothing_is_said_of_costs(app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cache.recorded", dict)
-    cache.results.clear()
+    monkeypatch.setattr("cache.records.recorded", dict)
+    records.results.clear()
     at = app("compare")
-    cache.results.clear()
+    records.results.clear()
     assert not at.exception
     assert "What does each backbone cost" not in shown(at)
 
@@ -200,10 +200,10 @@ def test_without_recorded_results_nothing_is_said_of_costs(app: Open, monkeypatc
 def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Where a study of compressed histories would be recorded."""
     path = tmp_path / "compression.json"
-    monkeypatch.setattr("cache.COMPRESSION", path)
-    cache.compression_record.clear()
+    monkeypatch.setattr("cache.records.COMPRESSION", path)
+    records.compression_record.clear()
     yield path
-    cache.compression_record.clear()
+    records.compression_record.clear()
 
 
 def test_a_recorded_study_of_compressed_histories_is_shown_as_recorded(app: Open, record: Path) -> None:

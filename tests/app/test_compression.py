@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cache
 import pytest
+from cache import sources
 from conftest import write_run
 from streamlit.testing.v1 import AppTest
 from tests_app import component, shown
@@ -30,7 +30,7 @@ def compressing_runs(tmp_path_factory: pytest.TempPathFactory, sample_log: Inter
 @pytest.fixture
 def opened(app: Open, compressing_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     monkeypatch.setenv("RECBLR_RUNS", str(compressing_runs))
-    cache.runs.clear()
+    sources.runs.clear()
     return app
 
 

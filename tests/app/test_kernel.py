@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cache
 import live
 import pytest
+from cache import records
 from live import INTERPRETER, Run, Runner, why_not
 from streamlit.testing.v1 import AppTest
 from tests_app import figures, shown, told
@@ -29,7 +29,7 @@ LONG = {**SHAPE, "case": {**CASE, "batch": 64, "time": 4000, "channels": 32}, "b
 def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     """A fresh one in place of the server's, without a spare process."""
     fresh = Runner()
-    monkeypatch.setattr(cache, "kernel_runs", lambda: fresh)
+    monkeypatch.setattr(records, "kernel_runs", lambda: fresh)
     monkeypatch.setattr(fresh, "prepare", lambda: None)
     yield fresh
     if fresh.current is not None:
@@ -198,12 +198,12 @@ def test_nonsense_in_the_address_opens_the_page_at_its_defaults(
 def test_without_a_record_of_a_gpu_the_page_says_not_measured_and_how_to(
     app: Open, runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(cache, "RESULTS", tmp_path)
-    cache.kernel_records.clear()
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    records.kernel_records.clear()
     text = shown(app("kernel", part="Recorded"))
     assert "GPU: not measured." in text
     assert "python -m bench --set gpu --json" in text
-    cache.kernel_records.clear()
+    records.kernel_records.clear()
 
 
 def test_a_record_is_shown_as_recorded_with_device_date_and_commit_and_a_damaged_one_is_named(
@@ -222,14 +222,14 @@ def test_a_record_is_shown_as_recorded_with_device_date_and_commit_and_a_damaged
     (tmp_path / "gpu-a.json").write_text(json.dumps(made))
     (tmp_path / "gpu-b.json").write_text("{")
     (tmp_path / "cpu-c.json").write_text("[]")
-    monkeypatch.setattr(cache, "RESULTS", tmp_path)
-    cache.kernel_records.clear()
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    records.kernel_records.clear()
     at = app("kernel", part="Recorded")
     assert "Recorded on A GPU, 2026-01-02 03:04 UTC, commit `abc1234`" in shown(at).replace("**", "")
     assert at.dataframe[0].value["measured"].tolist() == [0.9]
     assert "gpu-b.json cannot be read" in told(at)
     assert "cpu-c.json cannot be read" in told(at)
-    cache.kernel_records.clear()
+    records.kernel_records.clear()
 
 
 def test_the_python_under_a_result_measures_the_same_case(app: Open, runner: Runner) -> None:

@@ -48,10 +48,10 @@ def test_a_typed_run_is_found_by_name_and_by_path(app: Open, more_runs: Path) ->
 
 
 def test_a_machine_without_any_run_says_how_to_get_one(app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    import cache
+    from cache import sources
 
-    cache.runs.clear()
-    monkeypatch.setattr(cache, "list_runs", list)
+    sources.runs.clear()
+    monkeypatch.setattr(sources, "list_runs", list)
     assert "recblr train" in told(app("trace"))
     assert not app("start").exception
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cache
 import pytest
+from cache import sources
 from conftest import write_run
 from streamlit.testing.v1 import AppTest
 from tests_app import component, shown
@@ -36,7 +36,7 @@ def space_runs(tmp_path_factory: pytest.TempPathFactory, sample_log: Interaction
 @pytest.fixture
 def opened(app: Open, space_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     monkeypatch.setenv("RECBLR_RUNS", str(space_runs))
-    cache.runs.clear()
+    sources.runs.clear()
     return app
 
 

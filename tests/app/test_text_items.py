@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cache
 import pytest
+from cache import sources
 from conftest import write_run
 from streamlit.testing.v1 import AppTest
 from tests_app import component, shown
@@ -28,7 +28,7 @@ def text_runs(tmp_path_factory: pytest.TempPathFactory, sample_log: InteractionL
 @pytest.fixture
 def opened(app: Open, text_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     monkeypatch.setenv("RECBLR_RUNS", str(text_runs))
-    cache.runs.clear()
+    sources.runs.clear()
     return app
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cache
 import numpy as np
 import pytest
+from cache import sources
 from conftest import write_run
 from streamlit.testing.v1 import AppTest
 from tests_app import component, shown
@@ -40,7 +40,7 @@ def timed_runs(tmp_path_factory: pytest.TempPathFactory, sample_log: Interaction
 @pytest.fixture
 def opened(app: Open, timed_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     monkeypatch.setenv("RECBLR_RUNS", str(timed_runs))
-    cache.runs.clear()
+    sources.runs.clear()
     return app
 
 

@@ -13,10 +13,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import cache
 import pytest
 import trust_runs as trust_measurements
 import trust_work
+from cache import records, sources
 from streamlit.testing.v1 import AppTest
 from tests_app import figures, shown, told
 from trust_runs import Measured, Place, Request, TrustRunner
@@ -47,20 +47,20 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "commit": "abc1234",
     }
     path.write_text(json.dumps({"format": 1, "runs": {"mixed/recblr": board}}), encoding="utf-8")
-    monkeypatch.setattr(cache, "TRUST", path)
-    cache.trust_records.clear()
+    monkeypatch.setattr(records, "TRUST", path)
+    records.trust_records.clear()
     yield path
-    cache.trust_records.clear()
+    records.trust_records.clear()
 
 
 @pytest.fixture(scope="module")
 def measured() -> None:
     """One measurement, which every test of it looks at."""
-    cache.trust_runs.clear()
+    records.trust_runs.clear()
 
 
 def measured_here() -> Measured | None:
-    return next(reversed(cache.trust_runs()._done.values()), None)
+    return next(reversed(records.trust_runs()._done.values()), None)
 
 
 def press(at: AppTest, label: str) -> AppTest:
@@ -89,7 +89,7 @@ def test_the_record_is_marked_as_recorded_with_machine_date_and_commit(app: Open
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"runs": []}', '{"runs": {"mixed/recblr": 3}}'])
 def test_a_damaged_record_is_no_record(app: Open, record: Path, text: str) -> None:
     record.write_text(text, encoding="utf-8")
-    cache.trust_records.clear()
+    records.trust_records.clear()
     at = app("trust", **CHOSEN)
     assert not at.exception
     assert "Nothing for this run" in shown(at)
@@ -98,7 +98,7 @@ def test_a_damaged_record_is_no_record(app: Open, record: Path, text: str) -> No
 def test_a_measurement_fills_the_board_and_names_the_users_behind_each_cell(app: Open, measured: None) -> None:
     at = press(app("trust", **CHOSEN), "Measure")
     assert not at.exception
-    cache.trust_runs().wait(120)
+    records.trust_runs().wait(120)
     at.run()
     assert "**Measured here**" in shown(at)
     found = measured_here()
@@ -121,7 +121,7 @@ def test_a_measurement_fills_the_board_and_names_the_users_behind_each_cell(app:
 def test_a_chosen_cell_is_looked_behind(app: Open, measured: None) -> None:
     if measured_here() is None:
         press(app("trust", **CHOSEN), "Measure")
-        cache.trust_runs().wait(120)
+        records.trust_runs().wait(120)
     cause = measured_here().rows[-1]["cause"]
     at = app("trust", behind="Gradient × input", cause=cause, **CHOSEN)
     assert f"Who is behind Gradient × input, {cause}?" in shown(at)
@@ -155,7 +155,7 @@ def test_methods_and_counts_that_are_not_offered_are_named(app: Open) -> None:
 
 def here(truth: bool = True) -> tuple[Request, Place]:
     """A tiny request that the shipped run can answer."""
-    opened = cache.run_log(cache.runs()["mixed/recblr"])
+    opened = sources.run_log(sources.runs()["mixed/recblr"])
     place = Place(run=str(SAMPLE_ROOT / "mixed/recblr"), log=str(SAMPLE_ROOT.parent / opened.name), truth=truth)
     request = Request(run="mixed/recblr", state=("", 0, 0), methods=("held_gates",), events=1, contrast="none")
     return request, place
@@ -177,14 +177,14 @@ def test_a_log_without_causes_is_measured_against_the_model_itself() -> None:
 def test_a_log_without_causes_shows_what_needs_no_truth_in_a_table_that_its_python_makes_again(
     app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = replace(cache.run_log(cache.runs()["mixed/recblr"]), truth=None)
-    monkeypatch.setattr(cache, "run_log", lambda info: opened)
-    request = replace(here()[0], state=cache.run_state("mixed/recblr"), events=5)
+    opened = replace(sources.run_log(sources.runs()["mixed/recblr"]), truth=None)
+    monkeypatch.setattr(sources, "run_log", lambda info: opened)
+    request = replace(here()[0], state=sources.run_state("mixed/recblr"), events=5)
     row = {"method": "held_gates", "exactness": "exact with gates held", "users": 5, "ms": 2.25, "sensitivity": None,
            "deletion beats the mean of random up to half": 0.8}  # fmt: skip
     runner = TrustRunner()
     runner._done[request] = Measured(request=request, owner="me", started=0.0, finished=3.0, faithfulness=[row])
-    monkeypatch.setattr(cache, "trust_runs", lambda: runner)
+    monkeypatch.setattr(records, "trust_runs", lambda: runner)
     at = app("trust", run="mixed/recblr", methods=["Held gates"])
     assert not at.exception
     assert not told(at)

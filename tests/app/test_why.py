@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cache
 import explain_choices
 import numpy as np
 import pytest
+from cache import answers, records, sources
 from streamlit.testing.v1 import AppTest
 from tests_app import figures, shown, told
 from trust_runs import Measured, Request, TrustRunner
@@ -96,7 +96,7 @@ def test_a_true_cause_that_the_method_does_not_put_first_is_told_with_its_place(
 
 
 def test_an_event_that_no_other_decided_is_told_to_have_no_true_cause(app: Open, sample_log: InteractionLog) -> None:
-    subject = cache.user(cache.run_log(cache.runs()["mixed/recblr"]), "u0012")
+    subject = sources.user(sources.run_log(sources.runs()["mixed/recblr"]), "u0012")
     step = next(n for n in range(5, len(subject)) if subject.cause_from[n] == 0)
     text = shown(app("why", user="u0012", step=str(step), target=subject.ids[step]))
     assert f"by {subject.causes[step]}, which no single earlier event decides" in text
@@ -119,7 +119,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample_log: Interact
     ]
     board = {"pointing": rows, "device": "a machine", "date": "2025-01-02T03:04:05", "contrast": "none",
              "fingerprint": sample_log.fingerprint}  # fmt: skip
-    monkeypatch.setattr(cache, "trust_records", lambda: {"mixed/recblr": board})
+    monkeypatch.setattr(records, "trust_records", lambda: {"mixed/recblr": board})
     return board
 
 
@@ -139,12 +139,12 @@ def test_the_recorded_hits_of_the_method_on_this_cause_stand_beside_and_are_mark
 
 def test_the_hits_that_were_measured_on_this_server_are_told_too(app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = TrustRunner()
-    request = Request(run="mixed/recblr", state=cache.run_state("mixed/recblr"), methods=("held_gates",), events=5,
+    request = Request(run="mixed/recblr", state=sources.run_state("mixed/recblr"), methods=("held_gates",), events=5,
                       contrast="runner-up")  # fmt: skip
     done = Measured(request=request, owner="me", finished=1.0)
     done.rows = [{"cause": "recall", "method": "held_gates", "events": 5, "hit@1": 0.8}]
     runner._done[request] = done
-    monkeypatch.setattr(cache, "trust_runs", lambda: runner)
+    monkeypatch.setattr(records, "trust_runs", lambda: runner)
     assert (
         "Measured on this server, on the Trust page: of 5 unseen events by recall, Held gates puts the true cause "
         "first for 80 % (explained is each item's lead over the best other)."
@@ -284,12 +284,12 @@ def test_integrated_gradients_takes_the_baseline_and_the_steps_that_are_asked_fo
 
 
 def test_an_estimate_that_misses_more_than_a_fifth_shows_no_shares(app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = cache.explained
+    real = answers.explained
 
     def far(*args: Any, **kwargs: Any) -> Any:
         return replace(real(*args, **kwargs), error=1e3)
 
-    monkeypatch.setattr(cache, "explained", far)
+    monkeypatch.setattr(answers, "explained", far)
     at = app("why", method="Integrated gradients", event="1", **RECALL)
     assert not at.exception
     assert "take more steps or draws, another baseline, or another method above" in told(at)
@@ -440,15 +440,15 @@ def test_the_python_under_each_figure_makes_that_figure(app: Open, evidence: str
 
 
 def test_a_slow_method_tells_how_far_it_is_and_is_asked_once(sample_log: InteractionLog) -> None:
-    opened = cache.run_log(cache.runs()["mixed/recblr"])
-    asked = cache.Asked(run="mixed/recblr", subject=cache.user(opened, "u0012"), step=28, target="i003",
+    opened = sources.run_log(sources.runs()["mixed/recblr"])
+    asked = sources.Asked(run="mixed/recblr", subject=sources.user(opened, "u0012"), step=28, target="i003",
                         contrast="i004", hide=False)  # fmt: skip
     told: list[tuple[int, int]] = []
-    first = cache.explained(asked, "integrated_gradients", lambda done, total: told.append((done, total)))
+    first = answers.explained(asked, "integrated_gradients", lambda done, total: told.append((done, total)))
     assert told[-1][0] == told[-1][1]
     assert len(told) > 1
     told.clear()
-    assert cache.explained(asked, "integrated_gradients", lambda done, total: told.append((done, total))) is first
+    assert answers.explained(asked, "integrated_gradients", lambda done, total: told.append((done, total))) is first
     assert not told
 
 
