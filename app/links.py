@@ -234,7 +234,7 @@ def inside_code(
             "given = Variant(items=question.items, times=question.times)",
             f"edited = {variant}",
             *made,
-            "found = intervene(question.about(edited.items, edited.times), edits)",
+            f"found = intervene(question.about(edited.items, edited.times), edits, mask_seen={asked.hide})",
             "print(found.before.rank, found.after.rank, found.effect, found.change)",
         ]
     )

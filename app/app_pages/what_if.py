@@ -249,8 +249,6 @@ def inside(choice: Choice, asked: Asked, variant: Variant, made: list[Edit], cho
             f"{found.after.rank:g}. Event by event and at once the model agrees to {found.error:.1e} logits."
         )
     )
-    if asked.hide:
-        st.caption("Ranks and lists inside the model are among all items, those seen before included.")
     target = choice.catalog.index[asked.target]
     view = figures.movement(before, after, target, choice.catalog, name="edited inside")
     code = links.inside_code(choice, asked, edits.python(made, chosen), (kind, value), layers, number - 1, pin)

@@ -77,11 +77,11 @@ def intervened(
             edits = inside.paste(question_of(pin), at=place, layers=layers)
         else:
             edits = [inside.Edit(kind=kind, layer=layer, step=place, value=value) for layer in layers]
-        return inside.intervene(question.about(variant.items, variant.times), edits)
+        return inside.intervene(question.about(variant.items, variant.times), edits, mask_seen=asked.hide)
 
     events = (tuple(variant.items.tolist()), tuple(variant.times.tolist()))
     source = None if pin is None else (pin.subject.key, pin.step)
-    found: Intervened = answered(asked, ("inside", kind, value, layers, place, source, events), ask)
+    found: Intervened = answered(asked, ("inside", asked.hide, kind, value, layers, place, source, events), ask)
     return found, _outcome(found.before), _outcome(found.after)
 
 

@@ -43,7 +43,7 @@ class Said:
     rank: float
     """Of the target; 1 = best."""
     top: tuple[int, ...]
-    """Internal ids of the ten best items."""
+    """Internal ids of the ten best items, fewer where fewer compete."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +98,9 @@ def paste(
     return edits
 
 
-def intervene(question: Question, edits: Sequence[Edit]) -> Intervened:
-    """Run the model with the edits, beside itself without them.
+def intervene(question: Question, edits: Sequence[Edit], *, mask_seen: bool = False) -> Intervened:
+    """Run the model with the edits, beside itself without them. With `mask_seen`, items of the history do not compete
+    for ranks, the target excepted.
 
     Raises ExplainError for a backbone without a recurrence that can be edited, for an edit outside the model or the
     history, and for one that touches nothing.
@@ -127,10 +128,11 @@ def intervene(question: Question, edits: Sequence[Edit]) -> Intervened:
         if size <= UNTOUCHED:
             raise ExplainError(f"nothing was touched: {edit} is what it was; choose another value, channel or event")
     error = _error(question, scores)
+    seen = sorted(question.seen - {question.target}) if mask_seen else []
     return Intervened(
         edits=tuple(edits),
-        before=_said(question, scores[0]),
-        after=_said(question, scores[1]),
+        before=_said(question, scores[0], seen),
+        after=_said(question, scores[1], seen),
         change=tuple(change),
         error=error,
     )
@@ -206,13 +208,13 @@ def _error(question: Question, scores: Float[Tensor, "2 V"]) -> float:
     return error
 
 
-def _said(question: Question, scores: Float[Tensor, " V"]) -> Said:
-    target = torch.tensor([question.target])
+def _said(question: Question, scores: Float[Tensor, " V"], seen: Sequence[int]) -> Said:
+    target, banned = torch.tensor([question.target]), torch.tensor(seen, dtype=torch.int64)
     rivals = scores.clone()
-    rivals[0] = -torch.inf
+    rivals[[0, *seen]] = -torch.inf
     return Said(
         logit=float(question.difference(scores)),
         log_prob=float(scores[question.target] - torch.logsumexp(scores[1:], dim=0)),
-        rank=float(rank_of_target(scores[None], target)[0]),
-        top=tuple(rivals.topk(min(10, len(scores) - 1)).indices.tolist()),
+        rank=float(rank_of_target(scores[None], target, banned[None])[0]),
+        top=tuple(rivals.topk(min(10, int(torch.isfinite(rivals).sum()))).indices.tolist()),
     )

@@ -16,6 +16,7 @@ from recblr.backbones import REGISTRY, SequentialBackbone
 from recblr.errors import ExplainError
 from recblr.explain import Variant, ask
 from recblr.explain.interventions import Edit, intervene, paste, state_at
+from recblr.explain.outcomes import outcomes
 from recblr.explain.question import Question
 
 Make = Callable[..., SequentialBackbone]
@@ -188,6 +189,18 @@ def test_every_backbone_is_edited_or_says_why_not(make: Make, name: str) -> None
 def test_an_edit_that_means_nothing_is_refused(make: Make, edit: dict[str, Any], words: str) -> None:
     with pytest.raises(ExplainError, match=words):
         intervene(_ask(make("recblr"), ITEMS), [Edit(**edit)])
+
+
+def test_seen_items_can_be_left_out_of_ranks_as_in_outcomes(make: Make) -> None:
+    question = _ask(make("lrurec"), ITEMS)
+    edits = _everywhere(question.model, kind="state", step=3)
+    for mask_seen in (False, True):
+        found = intervene(question, edits, mask_seen=mask_seen)
+        given = Variant(items=question.items, times=question.times)
+        plain = outcomes(question, [given], mask_seen=mask_seen)
+        assert found.before.rank == plain.rank[0]
+        assert found.before.top == tuple(item for item in plain.top[0] if item)
+        assert set(found.after.top).isdisjoint(ITEMS) == mask_seen
 
 
 def test_no_edit_at_all_is_refused(make: Make) -> None:
