@@ -105,6 +105,8 @@ class SequentialBackbone(nn.Module):
     """Every layer, its gates given, is a sum over events of what its trace offers: see `recblr.explain.unroll`."""
     learns: ClassVar[bool] = True
     """False for the counting baselines, which are fitted and not trained by gradients."""
+    undecayed: ClassVar[tuple[str, ...]] = ("bias", "A_log")
+    """Parts of names of parameters that weight decay spares, beside those of one axis: what sets biases and memories."""
     keeps_texts: bool = False
     """Its weights hold the texts of items, so a run of it cannot leave the titles out."""
 

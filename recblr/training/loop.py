@@ -92,7 +92,8 @@ class Trainer:
 
     def _optimizer(self) -> optim.Optimizer:
         named = list(self.model.named_parameters())
-        decayed = {name for name, p in named if p.dim() >= 2 and "bias" not in name}
+        spared = self.model.undecayed
+        decayed = {name for name, p in named if p.dim() >= 2 and not any(part in name for part in spared)}
         groups = [
             {"params": [p for name, p in named if name in decayed], "weight_decay": self.config.weight_decay},
             {"params": [p for name, p in named if name not in decayed], "weight_decay": 0.0},

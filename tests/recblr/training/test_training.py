@@ -57,6 +57,20 @@ def test_every_backbone_learns_a_ring_that_no_markov_chain_can(name, objective, 
     assert not list(tmp_path.glob(".*training*"))
 
 
+@pytest.mark.parametrize("name", [name for name, cls in REGISTRY.items() if cls.learns])
+def test_weight_decay_spares_biases_norms_and_memories(name):
+    trainer = Trainer(build(name, small(name), 0), ring(users=20), TrainConfig(weight_decay=0.1, protocol="recbole"))
+    decay = {id(p): group["weight_decay"] for group in trainer.optimizer.param_groups for p in group["params"]}
+    assert set(decay) == {id(p) for p in trainer.model.parameters()}
+    for module in trainer.model.modules():
+        matrix = isinstance(module, torch.nn.Linear | torch.nn.Embedding)
+        for part, parameter in module.named_parameters(recurse=False):
+            if matrix and part == "weight":
+                assert decay[id(parameter)] == 0.1
+            elif parameter.dim() == 1 or part in {"A_log", "log_nu", "log_theta", "lam"}:
+                assert decay[id(parameter)] == 0
+
+
 @pytest.mark.parametrize("name", [name for name, cls in REGISTRY.items() if not cls.learns])
 def test_counting_baselines_are_fitted_and_saved_by_the_same_call(name, tmp_path):
     config = make_config(REGISTRY[name], n_items=12, max_len=20)
