@@ -106,7 +106,7 @@ class SequentialBackbone(nn.Module):
     learns: ClassVar[bool] = True
     """False for the counting baselines, which are fitted and not trained by gradients."""
     undecayed: ClassVar[tuple[str, ...]] = ("bias", "A_log")
-    """Parts of names of parameters that weight decay spares, beside those of one axis: what sets biases and memories."""
+    """Parts of names of parameters that weight decay spares, beside those of one axis: of biases and of memories."""
     keeps_texts: bool = False
     """Its weights hold the texts of items, so a run of it cannot leave the titles out."""
 
