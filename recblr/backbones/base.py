@@ -17,9 +17,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from recblr.data.log import Catalog, InteractionLog
-from recblr.errors import ConfigError
+from recblr.errors import ConfigError, HistoryError, RecblrError
 from recblr.trace import Trace
 
 State = dict[str, Tensor]
@@ -66,6 +67,24 @@ class Batch:
     def lengths(self) -> Int[Tensor, " B"]:
         return self.mask.sum(dim=1)
 
+    def asked_at(self, moments: Int[Tensor, " B"]) -> Batch:
+        """With the moment of a request, unix seconds, in the slot after each row's last event; 0 reads as none.
+
+        Only backbones that read the next event's time (`reads_next_time`) look there. Raises HistoryError for a moment
+        before the last event.
+        """
+        lengths = self.lengths
+        items, times = pad(self.items, (0, 1)), pad(self.times, (0, 1))
+        rows = torch.arange(len(items), device=items.device)
+        early = (lengths > 0) & (moments < times[rows, (lengths - 1).clamp(min=0)])
+        if early.any():
+            row = int(early.nonzero()[0])
+            raise HistoryError(
+                f"the request of row {row}, at {int(moments[row])}, lies before the last event it follows"
+            )
+        times[rows, lengths] = moments
+        return Batch(items=items, times=times)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
@@ -76,6 +95,15 @@ class Answers:
     """Event after which each hidden state names the next one."""
     further: Float[Tensor, " N"] | None = None
     """Losses of a backbone's own, nats each, that enter the mean beside those of the targets."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flags:
+    """What a backbone is with some settings: the attributes of `SequentialBackbone` that a preset may change."""
+
+    causal: bool
+    uses_time: bool
+    recurrent: bool
 
 
 class SequentialBackbone(nn.Module):
@@ -94,13 +122,15 @@ class SequentialBackbone(nn.Module):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fixed": {}}
     """Preset name -> config fields that differ from the defaults; the first is the default."""
     causal: bool = True
-    """Output at t depends on events 1..t alone. A preset that is not sets it on the instance."""
+    """Output at t depends on events 1..t alone. Of the class: with the default preset, as for the two flags below."""
+    uses_time: bool = False
+    recurrent: bool = False
+    """Carries a state of fixed size."""
+    looks_ahead: ClassVar[str] = "it reads later events"
+    """Where a preset is not causal: what of it has seen later events, a clause for messages."""
     reads_next_time: bool = False
     """Output at t also depends on the time of event t + 1, the moment of the request, which may be known; not on its
     item. The last event of a history, and `step`, take their own time for it."""
-    uses_time: ClassVar[bool] = False
-    recurrent: ClassVar[bool] = False
-    """Carries a state of fixed size."""
     unrolls: ClassVar[bool] = False
     """Every layer, its gates given, is a sum over events of what its trace offers: see `recblr.explain.unroll`."""
     learns: ClassVar[bool] = True
@@ -113,6 +143,30 @@ class SequentialBackbone(nn.Module):
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.config = config
+        flags = self.flags(config)
+        self.causal, self.uses_time, self.recurrent = flags.causal, flags.uses_time, flags.recurrent
+
+    @classmethod
+    def flags(cls, config: BackboneConfig) -> Flags:
+        """What it is with these settings, without building it; a model has them as its attributes."""
+        return Flags(causal=cls.causal, uses_time=cls.uses_time, recurrent=cls.recurrent)
+
+    @classmethod
+    def causal_presets(cls) -> tuple[str, ...]:
+        """Names of the presets whose outputs ignore later events."""
+        return tuple(name for name in cls.presets if cls.flags(make_config(cls, name, n_items=1)).causal)
+
+    def not_causal(self, so: str, instead: str = "") -> str:
+        """A message of a preset that is not causal: why, `so` what it cannot do, and what to do `instead`, or take."""
+        takes = " or ".join(self.causal_presets())
+        ways = [instead, f"take the preset {takes}" if takes else ""]
+        why = f"{self.title} {self.preset} is not causal: {self.looks_ahead}, so {so}"
+        return "; ".join([why, ", or ".join(way for way in ways if way)])
+
+    def check_streams(self) -> None:
+        """Raises RecblrError where the preset is not causal, so that it cannot go event by event."""
+        if not self.causal:
+            raise RecblrError(self.not_causal("it cannot answer event by event"))
 
     @property
     def preset(self) -> str:

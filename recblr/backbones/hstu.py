@@ -10,9 +10,9 @@ generative-recommenders. There a sampled softmax trains it; here any objective o
 
 The published time bias is that of tau_{t+1} - tau_s: it reads the moment at which the next item was taken. `query_time`
 "target" does so. The moment is `times[t + 1]`; a slot of padding after the last event may carry the moment of a request
-(see `ask_at`), as in the published code, and without it, as in `step`, a request comes at the time of its last event.
-Training windows have no such slot, so their last event alone trains without it; nor have evaluations, so leave-one-out
-figures of "target" are those of requests made right after the last event. "last" reads times[t] instead: strictly
+(`Batch.asked_at`), as in the published code, and without it, as in `step`, a request comes at the time of its last
+event. Evaluations ask at the time of the target, as published; training windows have no such slot, so their last event
+alone trains without it. "last" reads times[t] instead: strictly
 causal, comparable with other models, and the same at training and at inference.
 
 Presets: ``reference`` as published, query_time "target" and n = max_len. ``fixed``: "last", and n = events seen so far,
@@ -66,23 +66,6 @@ class HSTUConfig(BackboneConfig):
             raise ConfigError(f"divide_by is {self.divide_by!r}: choose visible or max_len")
         if not 1e-3 <= self.temperature < float("inf"):
             raise ConfigError(f"temperature is {self.temperature}: it must be at least 0.001")
-
-
-def ask_at(batch: Batch, moments: Int[Tensor, " B"]) -> Batch:
-    """The batch with the moment of a request, unix seconds, in the slot after each row's last event.
-
-    Only `query_time` "target" reads it, and a moment of 0 reads as none. Raises HistoryError for a moment before the
-    last event.
-    """
-    lengths = batch.lengths
-    items, times = pad(batch.items, (0, 1)), pad(batch.times, (0, 1))
-    rows = torch.arange(len(items), device=items.device)
-    early = (lengths > 0) & (moments < times[rows, (lengths - 1).clamp(min=0)])
-    if early.any():
-        row = int(early.nonzero()[0])
-        raise HistoryError(f"the request of row {row}, at {int(moments[row])}, lies before the last event it follows")
-    times[rows, lengths] = moments
-    return Batch(items=items, times=times)
 
 
 def target_times(times: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Int[Tensor, "B T"]:

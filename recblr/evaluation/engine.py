@@ -97,7 +97,10 @@ def rank_targets(
     done = 0
     with _measuring(model, device) as place:
         for rows in batches(windows, batch_size):
-            hidden = model(to_batch(log, windows.begin[rows], windows.end[rows], place))  # [B, T, d]
+            batch = to_batch(log, windows.begin[rows], windows.end[rows], place)
+            if model.reads_next_time:
+                batch = batch.asked_at(torch.from_numpy(log.times[windows.end[rows]]).to(place))
+            hidden = model(batch)  # [B, T, d]
             which = np.concatenate([by_window[bounds[row] : bounds[row + 1]] for row in rows])
             row_of = np.repeat(np.arange(len(rows)), bounds[rows + 1] - bounds[rows])
             answers = hidden[torch.from_numpy(row_of).to(place), torch.from_numpy(windows.step[which]).to(place)]

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import pad
 
 from recblr.backbones import Batch, make_config
-from recblr.backbones.hstu import HSTU, ask_at
+from recblr.backbones.hstu import HSTU
 from recblr.errors import ConfigError, HistoryError
 from recblr.layers.pointwise_attention import BUCKETS, EDGES, time_bucket
 
@@ -128,10 +128,10 @@ def test_the_moment_of_a_request_stands_in_for_the_time_of_the_next_event():
     model, whole = made("reference"), batch()
     for t in (0, 4, 7):
         prefix = Batch(items=whole.items[:, : t + 1], times=whole.times[:, : t + 1])
-        asked = outputs(model, ask_at(prefix, whole.times[:, t + 1]))
+        asked = outputs(model, prefix.asked_at(whole.times[:, t + 1]))
         torch.testing.assert_close(asked[:, t], outputs(model, whole)[:, t], rtol=0, atol=1e-12)
         torch.testing.assert_close(
-            outputs(model, ask_at(prefix, prefix.times[:, -1]))[:, t], outputs(model, prefix)[:, t]
+            outputs(model, prefix.asked_at(prefix.times[:, -1]))[:, t], outputs(model, prefix)[:, t]
         )
 
 
@@ -140,20 +140,20 @@ def test_a_request_may_follow_a_history_of_full_length_and_rows_of_all_lengths()
     mask = torch.arange(LENGTH) < torch.tensor([[LENGTH], [1], [7]])
     ragged = Batch(items=whole.items * mask, times=whole.times * mask)
     moments = ragged.times.amax(dim=1) + 5 * YEAR
-    asked = outputs(model, ask_at(ragged, moments))
+    asked = outputs(model, ragged.asked_at(moments))
     assert asked.shape[1] == LENGTH + 1
     for row, length in enumerate((LENGTH, 1, 7)):
         alone = Batch(items=whole.items[row : row + 1, :length], times=whole.times[row : row + 1, :length])
-        wanted = outputs(model, ask_at(alone, moments[row : row + 1]))[0, length - 1]
+        wanted = outputs(model, alone.asked_at(moments[row : row + 1]))[0, length - 1]
         torch.testing.assert_close(asked[row, length - 1], wanted, rtol=0, atol=1e-12)
-    assert model.trace(ask_at(ragged, moments)).items.shape == (3, LENGTH)
+    assert model.trace(ragged.asked_at(moments)).items.shape == (3, LENGTH)
 
 
 def test_a_request_before_the_last_event_is_an_error_and_the_preset_fixed_reads_none():
     whole = batch()
     with pytest.raises(HistoryError, match="request of row 1"):
-        ask_at(whole, whole.times[:, -1] - torch.tensor([0, 1, 0]))
-    asked = outputs(made("fixed"), ask_at(whole, whole.times[:, -1] + YEAR))
+        whole.asked_at(whole.times[:, -1] - torch.tensor([0, 1, 0]))
+    asked = outputs(made("fixed"), whole.asked_at(whole.times[:, -1] + YEAR))
     torch.testing.assert_close(asked[:, :9], outputs(made("fixed"), whole), rtol=0, atol=1e-12)
 
 

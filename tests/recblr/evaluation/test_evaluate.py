@@ -3,18 +3,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from recblr.backbones import make_config
 from recblr.backbones.base import Batch, SequentialBackbone
+from recblr.backbones.hstu import HSTU
 from recblr.backbones.markov import Markov, MarkovConfig
 from recblr.backbones.popularity import CountingConfig, Popularity
 from recblr.data.log import InteractionLog
 from recblr.data.splits import Split, Targets
 from recblr.errors import ConfigError, DataError, RecblrError
 from recblr.evaluation import compare, engine, evaluate, evaluate_every_position, protocol
+from recblr.evaluation.ranking import rank_of_target
 
 MakeLog = Callable[..., InteractionLog]
 MakeModel = Callable[..., SequentialBackbone]
@@ -105,6 +109,28 @@ def test_every_position_equals_prefix_by_prefix(
         assert np.array_equal(at_once.top, prefixes.top)
     assert at_once.every_position
     assert not prefixes.every_position
+
+
+@pytest.mark.parametrize("way", [evaluate, evaluate_every_position])
+def test_a_backbone_that_reads_the_time_of_the_request_is_asked_at_that_of_the_target(
+    random_log: InteractionLog, way: Callable[..., Any]
+) -> None:
+    log = replace(random_log, times=random_log.times + 86_400 * np.arange(random_log.n_events))
+    torch.manual_seed(0)
+    model = HSTU(make_config(HSTU, "reference", n_items=9, max_len=40, d=8)).eval()
+    torch.nn.init.normal_(model.layers[0].time_bias, std=3.0)
+    result = way(model, log, "recbole")
+    ranks = []
+    for user, position in zip(result.users, result.positions, strict=True):
+        own = slice(log.offsets[user], position)
+        prefix = Batch(
+            items=torch.from_numpy(log.items[own])[None].long(), times=torch.from_numpy(log.times[own])[None]
+        )
+        with torch.no_grad():
+            hidden = model(prefix.asked_at(torch.tensor(log.times[position : position + 1])))
+        scores = model.scores(hidden)[:, position - own.start - 1]
+        ranks.append(float(rank_of_target(scores, torch.tensor([log.items[position]]))))
+    assert result.ranks.tolist() == ranks
 
 
 def test_the_newest_target_of_a_long_history_is_exact_at_any_stride(
