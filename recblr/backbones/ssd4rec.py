@@ -21,7 +21,7 @@ max_len holds for all backbones alike, and the 8 heads of 16 are those of d = 64
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -29,10 +29,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import gelu, hardswish, silu
 
-from recblr.backbones.base import BackboneConfig, State
+from recblr.backbones.base import BackboneConfig, Flags, State
 from recblr.backbones.stacked import StackedBackbone
 from recblr.backbones.tied import normal_init
-from recblr.errors import ConfigError, RecblrError
+from recblr.errors import ConfigError
 from recblr.layers.dropout import Dropout
 from recblr.layers.holding import LayerNorm, sloped
 from recblr.layers.post_norm import PostNormLayer
@@ -144,6 +144,7 @@ class SSD4Rec(StackedBackbone):
     paper = "Qu et al. 2024, arXiv 2409.01192"
     recurrent = True
     mixer_name = "SSD"
+    looks_ahead = "it also reads the history from its newest event on"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "fixed": {"direction": "forward", "heads": 4, "state": 32, "input_mask": 0.0, "pad_class": False},
         "reference": {"direction": "both", "heads": 8, "state": 64, "input_mask": 0.1, "pad_class": True},
@@ -151,7 +152,6 @@ class SSD4Rec(StackedBackbone):
 
     def __init__(self, config: SSD4RecConfig) -> None:
         super().__init__(config, pad_class=config.pad_class)
-        self.causal = config.direction == "forward"
         if config.embedding_norm:
             self.norm = LayerNorm(config.d, eps=1e-12)
         self.dropout = Dropout(config.dropout)
@@ -160,6 +160,11 @@ class SSD4Rec(StackedBackbone):
         self.clear_padding_row()
         if not self.causal:
             self.item_embedding.padding_idx = None  # row 0 is the mask, which a lookup trains
+
+    @classmethod
+    def flags(cls, config: BackboneConfig) -> Flags:
+        assert isinstance(config, SSD4RecConfig)
+        return replace(super().flags(config), causal=config.direction == "forward")
 
     def _layer(self, config: SSD4RecConfig) -> nn.Module:
         sizes = {"expand": config.expand, "heads": config.heads, "state": config.state, "conv": config.conv}
@@ -209,19 +214,12 @@ class SSD4Rec(StackedBackbone):
             )
         return tuple(notes)
 
-    def _streams(self) -> None:
-        if not self.causal:
-            raise RecblrError(
-                f"{self.title} {self.preset} cannot answer event by event: it also reads the history from its newest"
-                " event on; the preset fixed can"
-            )
-
     def initial_state(self, batch_size: int) -> State:
-        self._streams()
+        self.check_streams()
         return super().initial_state(batch_size)
 
     def step(
         self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
     ) -> tuple[Float[Tensor, "B d"], State]:
-        self._streams()
+        self.check_streams()
         return super().step(state, items, times)

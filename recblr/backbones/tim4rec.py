@@ -21,7 +21,7 @@ such in "published" and by its size in "causal".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -29,11 +29,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import hardswish, silu
 
-from recblr.backbones.base import Batch, State
+from recblr.backbones.base import BackboneConfig, Batch, Flags, State
 from recblr.backbones.ssd4rec import SSDConfig
 from recblr.backbones.tied import normal_init
 from recblr.backbones.timed import TimedLayer, TimedStack
-from recblr.errors import ConfigError, HistoryError, RecblrError
+from recblr.errors import ConfigError, HistoryError
 from recblr.layers.conv import CausalConv
 from recblr.layers.dropout import Dropout
 from recblr.layers.elapsed import untimed
@@ -132,6 +132,7 @@ class TiM4Rec(TimedStack):
     paper = "Fan et al. 2024, arXiv 2409.16182"
     recurrent = True
     mixer_name = "time-aware SSD"
+    looks_ahead = "its time branch runs over the gaps of the whole history"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "fixed": {"time": "causal", "conv_init": "uniform", "single_residual": True, "pad_class": False},
         "reference": {"time": "published", "conv_init": "kaiming", "single_residual": False, "pad_class": True},
@@ -140,7 +141,6 @@ class TiM4Rec(TimedStack):
 
     def __init__(self, config: TiM4RecConfig) -> None:
         super().__init__(config, pad_class=config.pad_class)
-        self.causal = config.time != "published"
         self.norm = LayerNorm(config.d, eps=1e-12)
         self.dropout = Dropout(config.dropout)
         if config.time == "published":
@@ -153,6 +153,11 @@ class TiM4Rec(TimedStack):
         normal_init(self)
         self._start()
         self.clear_padding_row()
+
+    @classmethod
+    def flags(cls, config: BackboneConfig) -> Flags:
+        assert isinstance(config, TiM4RecConfig)
+        return replace(super().flags(config), causal=config.time != "published", uses_time=config.time != "off")
 
     @torch.no_grad()
     def _start(self) -> None:
@@ -216,16 +221,9 @@ class TiM4Rec(TimedStack):
             )
         return tuple(notes)
 
-    def _streams(self) -> None:
-        if not self.causal:
-            raise RecblrError(
-                f"{self.title} {self.preset} cannot answer event by event: its time branch runs over the gaps of the"
-                " whole history; the preset fixed can"
-            )
-
     def initial_state(self, batch_size: int) -> State:
         """RecblrError where the preset is not causal."""
-        self._streams()
+        self.check_streams()
         state = super().initial_state(batch_size)
         for n, layer in enumerate(self.layers):
             if isinstance(layer.branch, CausalBranch):
@@ -235,5 +233,5 @@ class TiM4Rec(TimedStack):
     def step(
         self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
     ) -> tuple[Float[Tensor, "B d"], State]:
-        self._streams()
+        self.check_streams()
         return super().step(state, items, times)

@@ -22,16 +22,16 @@ takes `unit_seconds` in its place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from recblr.backbones.base import BackboneConfig, Batch, State
+from recblr.backbones.base import BackboneConfig, Batch, Flags, State
 from recblr.backbones.tied import TiedBackbone
-from recblr.errors import ConfigError, HistoryError, RecblrError
+from recblr.errors import ConfigError, HistoryError
 from recblr.layers.dropout import Dropout
 from recblr.layers.elapsed import NEVER, bounded, elapsed, smallest_gap, untimed, visible_pairs
 from recblr.layers.holding import LayerNorm
@@ -76,6 +76,7 @@ class TiSASRec(TiedBackbone):
     title = "TiSASRec"
     paper = "Li et al. 2020, doi 10.1145/3336191.3371786"
     uses_time = True
+    looks_ahead = "its unit of time and its places are those of the whole history"
     unrolls = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "fixed": {"unit": "prefix"},
@@ -84,7 +85,6 @@ class TiSASRec(TiedBackbone):
 
     def __init__(self, config: TiSASRecConfig) -> None:
         super().__init__(config, pad_class=False)
-        self.causal = config.unit != "published"
         self.place_keys, self.place_values = (nn.Embedding(config.max_len, config.d) for _ in range(2))
         self.time_keys, self.time_values = (nn.Embedding(config.time_span + 1, config.d) for _ in range(2))
         self.dropout = Dropout(config.dropout)
@@ -96,6 +96,11 @@ class TiSASRec(TiedBackbone):
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
         self.clear_padding_row()
+
+    @classmethod
+    def flags(cls, config: BackboneConfig) -> Flags:
+        assert isinstance(config, TiSASRecConfig)
+        return replace(super().flags(config), causal=config.unit != "published")
 
     def _blocks(self) -> list[IntervalBlock]:
         return cast("list[IntervalBlock]", list(self.layers))
@@ -206,16 +211,9 @@ class TiSASRec(TiedBackbone):
         notes.append(f"{share:.0%} of the pairs of events lie {span} units or more apart and look alike in time.")
         return tuple(notes)
 
-    def _streams(self) -> None:
-        if not self.causal:
-            raise RecblrError(
-                f"{self.title} {self.preset} cannot answer event by event: its unit of time and its places are those"
-                " of the whole history; the preset fixed can"
-            )
-
     def initial_state(self, batch_size: int) -> State:
         """Keys, values and times of every event: a state that grows. RecblrError where the preset is not causal."""
-        self._streams()
+        self.check_streams()
         states = (block.attention.initial_state(batch_size) for block in self._blocks())
         held = {f"{n}.{key}": value for n, state in enumerate(states) for key, value in state.items()}
         return {**held, "times": torch.zeros(batch_size, 0, dtype=torch.int64, device=self.norm.weight.device)}
@@ -223,7 +221,7 @@ class TiSASRec(TiedBackbone):
     def step(
         self, state: State, items: Int[Tensor, " B"], times: Int[Tensor, " B"]
     ) -> tuple[Float[Tensor, "B d"], State]:
-        self._streams()
+        self.check_streams()
         known = torch.cat([state["times"], times.unsqueeze(1)], dim=1)
         self._check_length(known.shape[1])
         seen = torch.ones_like(known, dtype=torch.bool)

@@ -156,10 +156,7 @@ def _n_layers(model: SequentialBackbone) -> int:
 
 def _check_recurrent(model: SequentialBackbone) -> None:
     if not model.causal:
-        raise ExplainError(
-            f"{model.title} {model.preset} reads the history from its end as well, so it cannot go event by event; take"
-            " a causal preset"
-        )
+        raise ExplainError(model.not_causal("it cannot go event by event"))
     if not model.learns or _n_layers(model) == 0:
         raise ExplainError(
             f"{model.title} carries no state of fixed size from event to event: there is nothing to hold or to paste;"

@@ -304,10 +304,7 @@ def lens(question: Question) -> Lens:
     """
     model = question.model
     if not model.causal:
-        raise ExplainError(
-            f"{model.title} {model.preset} is not causal: its answer at a step has seen the events after it; take a"
-            " causal preset"
-        )
+        raise ExplainError(model.not_causal("its answer at a step has seen the events after it"))
     trace = model.trace(question.batch())
     width = trace.hidden.shape[-1]
     named = [(one.name, one.out[0]) for one in trace.layers if one.out is not None and one.out.shape[-1] == width]

@@ -73,7 +73,8 @@ class Trainer:
     ) -> None:
         """`state`: where to keep, and from where to continue, an interrupted training. `split`: the protocol's."""
         if config.objective == "all" and not model.causal:
-            raise ConfigError(f"{model.title} is not causal: train it with --train.objective last")
+            so = "its outputs before the last are no predictions"
+            raise ConfigError(model.not_causal(so, "train it with --train.objective last"))
         self.device = device_of(config.device)
         if config.precision == "bfloat16" and self.device.type != "cuda":
             raise ConfigError("train.precision bfloat16 needs a GPU: choose float32")

@@ -15,6 +15,11 @@ from recblr.checkpoint import load_run, save_run
 from recblr.data.log import Catalog, InteractionLog
 from recblr.data.splits import leave_one_out
 from recblr.errors import ConfigError, RecblrError
+from recblr.explain import ask
+from recblr.explain.interventions import state_at
+from recblr.explain.memory import lens
+from recblr.training import TrainConfig
+from recblr.training.loop import Trainer
 from recblr.training.loss import cross_entropy
 
 PARAMETERS = {
@@ -147,13 +152,31 @@ def test_stepping_event_by_event_gives_the_outputs_of_the_whole(name, preset):
             torch.testing.assert_close(hidden, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_what_a_class_says_of_its_settings_is_what_the_model_is(name, preset):
+    cls, backbone = REGISTRY[name], model(name, preset)
+    said = dataclasses.asdict(cls.flags(make_config(cls, preset, n_items=ITEMS)))
+    assert said == {flag: getattr(backbone, flag) for flag in said}
+    assert (preset in cls.causal_presets()) == backbone.causal
+
+
 @pytest.mark.parametrize(("name", "preset"), NOT_CAUSAL)
-def test_a_preset_that_is_not_causal_names_the_one_that_streams(name, preset):
+def test_a_preset_that_is_not_causal_says_why_and_names_those_that_are_wherever_it_is_refused(name, preset):
     backbone, whole = model(name, preset), batch()
-    able = [one for one in REGISTRY[name].presets if (name, one) in CAUSAL]
-    for ask in (lambda: backbone.initial_state(3), lambda: backbone.step({}, whole.items[:, 0], whole.times[:, 0])):
-        with pytest.raises(RecblrError, match=able[0] if able else name):
-            ask()
+    question = ask(backbone, whole.items[0].tolist(), whole.times[0].tolist(), target=1)
+    able = " or ".join(one for one in REGISTRY[name].presets if (name, one) in CAUSAL)
+    refusals = {
+        "event by event": lambda: backbone.initial_state(3),
+        "answer event by event": lambda: backbone.step({}, whole.items[:, 0], whole.times[:, 0]),
+        "go event by event": lambda: state_at(question),
+        "has seen the events after it": lambda: lens(question),
+        "--train.objective last, or": lambda: Trainer(backbone, toy_log(), TrainConfig(objective="all")),
+    }
+    for words, refused in refusals.items():
+        with pytest.raises(RecblrError) as caught:
+            refused()
+        for part in (f" {preset} is not causal: {backbone.looks_ahead}, so ", words, f"take the preset {able}"):
+            assert part in str(caught.value)
     assert backbone.trace(whole).notes
 
 
