@@ -25,6 +25,13 @@ class Bar:
     """None where the other of a relation is not trained yet."""
     ours: float | None
     """None where ours is not trained yet."""
+    interval: tuple[float, float] | None = None
+    """Of ours, over users."""
+
+    @property
+    def within(self) -> bool:
+        """Whether the bar lies in the interval of ours, so that other users might have turned the verdict."""
+        return self.bar is not None and self.interval is not None and self.interval[0] <= self.bar <= self.interval[1]
 
     @property
     def verdict(self) -> Verdict:
@@ -57,23 +64,24 @@ def _number(entries: Sequence[Entry], number: Number) -> Bar:
         what=f"published {figure(number.ndcg10)} ({number.source})",
         bar=number.ndcg10,
         ours=None if found is None else found.ndcg10,
+        interval=None if found is None else (found.low, found.high),
     )
 
 
 def _relation(entries: Sequence[Entry], relation: Relation) -> Bar:
-    def ndcg(named: Named) -> float | None:
+    def entry(named: Named) -> Entry | None:
         wanted = (relation.log, relation.protocol, *named)
-        return next(
-            (one.ndcg10 for one in entries if (one.log, one.protocol, one.backbone, one.preset) == wanted), None
-        )
+        return next((one for one in entries if (one.log, one.protocol, one.backbone, one.preset) == wanted), None)
 
-    bar = ndcg(relation.worse)
+    better, worse = entry(relation.better), entry(relation.worse)
+    bar = None if worse is None else worse.ndcg10
     return Bar(
         track=f"{relation.log}/{relation.protocol}",
         backbone=" ".join(relation.better),
         what=f"{' '.join(relation.worse)} of this table" + ("" if bar is None else f", {figure(bar)}"),
         bar=bar,
-        ours=ndcg(relation.better),
+        ours=None if better is None else better.ndcg10,
+        interval=None if better is None else (better.low, better.high),
     )
 
 

@@ -55,7 +55,8 @@ def _bars(judged: Sequence[Bar]) -> str:
     lines = ["## What must be reached, and what is not\n"]
     by = {verdict: [one for one in judged if one.verdict == verdict] for verdict in ("missed", "reached", "open")}
     lines.append(
-        f"{len(by['missed'])} missed, {len(by['reached'])} reached, {len(by['open'])} open (not trained yet).\n"
+        f"{len(by['missed'])} missed, {len(by['reached'])} reached, {len(by['open'])} open (not trained yet). "
+        "≈ marks a bar that lies within the interval of ours over users: other users might have turned it.\n"
     )
     lines += [_line(("bar", "table", "backbone", "ours", "must reach")), _rule(5)]
     for verdict, word in (("missed", "**missed**"), ("reached", "reached"), ("open", "open")):
@@ -63,7 +64,7 @@ def _bars(judged: Sequence[Bar]) -> str:
             ours = "–" if one.ours is None else figure(one.ours)
             if verdict == "missed" and one.bar is not None and one.ours is not None:
                 ours += f" (short by {figure(one.bar - one.ours)})"
-            lines.append(_line((word, f"`{one.track}`", one.backbone, ours, one.what)))
+            lines.append(_line((word + " ≈" * one.within, f"`{one.track}`", one.backbone, ours, one.what)))
     return "\n".join([*lines, ""])
 
 

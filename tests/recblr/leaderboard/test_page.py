@@ -38,7 +38,7 @@ def test_a_missed_bar_stands_first_and_in_its_row(made: Callable[..., Row]) -> N
     text = page([made(ndcg=0.19)], read_published())
     assert "1 missed, 0 reached" in text
     bars = [line for line in text.splitlines() if line.startswith(("| **missed**", "| reached", "| open"))]
-    assert bars[0].startswith("| **missed** | `ml-1m/lrurec` | lrurec | .1900 (short by .0030) | published .1930")
+    assert bars[0].startswith("| **missed** ≈ | `ml-1m/lrurec` | lrurec | .1900 (short by .0030) | published .1930")
     assert "**missed**" in line_of(text, "| LRURec |")
 
 

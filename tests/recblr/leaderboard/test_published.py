@@ -72,6 +72,12 @@ def test_a_figure_is_reached_as_far_as_it_is_printed() -> None:
     assert not Bar.reaches(0.19296, 0.19298)
 
 
+@pytest.mark.parametrize(("ours", "low", "high", "within"), [(0.3, 0.25, 0.35, False), (0.3, 0.19, 0.35, True)])
+def test_a_bar_within_the_interval_of_ours_is_marked(ours: float, low: float, high: float, within: bool) -> None:
+    bar = Bar(track="a/b", backbone="c", what="d", bar=0.2, ours=ours, interval=(low, high))
+    assert (bar.verdict, bar.within) == ("reached", within)
+
+
 def test_one_of_ours_is_held_against_another_of_ours(made: Callable[..., Row]) -> None:
     relation = Relation(log="ml-1m", protocol="lrurec", better=("tbdlru", "fixed"), worse=("lrurec", "fixed"))
     published = Published(relations=(relation,))
