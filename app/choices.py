@@ -72,6 +72,9 @@ def header() -> Choice:
         st.caption(f"Shown is the typed history, {long} long, and not that of user {plain(str(name))}.")
     if opened is not None and opened.note:
         st.caption(opened.note)
+    ahead = sources.not_causal(info.name)
+    if ahead is not None:
+        st.warning(plain(f"{ahead}."), icon=":material/visibility:")
     with boxes[2]:
         target = _target(sources.catalog(info, opened))
     return Choice(run=info, opened=opened, subject=subject, target=target)

@@ -116,6 +116,12 @@ def run_state(name: str) -> tuple[str, int, int]:
     return state_of(resolve_run(name))
 
 
+def not_causal(name: str) -> str | None:
+    """What to know of a run that is not causal; None of one that is."""
+    model = open_run(name).run.model
+    return None if model.causal else str(model.not_causal("every step that is shown has seen later events"))
+
+
 def kept_of_user(name: str) -> tuple[int, str]:
     """(bytes that a run carries from event to event, what they are)."""
     folder = resolve_run(name)

@@ -9,7 +9,7 @@ import pytest
 from cache import sources
 from conftest import write_run
 from streamlit.testing.v1 import AppTest
-from tests_app import component, shown
+from tests_app import component, shown, told
 
 from recblr.data.log import InteractionLog
 
@@ -79,3 +79,13 @@ def test_they_stand_beside_each_other_on_the_compare_page(opened: Open) -> None:
     at = opened("compare", run="spaces/mamba4rec", user="u0002", step="12", models=models, k="5")
     assert not at.exception
     assert [one["name"] for one in component(at, "toplists")["lists"]] == models
+
+
+@pytest.mark.parametrize("page", ["trace", "why", "what_if", "compare"])
+def test_every_page_about_a_user_says_above_its_charts_that_a_run_is_not_causal(opened: Open, page: str) -> None:
+    def warned(run: str) -> bool:
+        at = opened(page, run=run, user="u0003", step="9")
+        return "is not causal: " in told(at)
+
+    assert warned("spaces/tim4rec-published")
+    assert not warned("spaces/tim4rec")
