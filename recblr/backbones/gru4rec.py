@@ -10,6 +10,7 @@ Dense(H -> d), tied output, full softmax.
 Presets: ``reference`` keeps row 0 as a softmax class and has no biases, so that every state starts to halve with each
 event. ``fixed`` drops that class and adds biases to W and U, of which that of z starts at log U(1, max_len - 1): a
 channel then forgets after 2 to max_len events (the chrono initialisation of Tallec and Ollivier, arXiv 1804.11188).
+Of several layers RecBole draws the first by Xavier's rule and leaves the others as torch has them; here all are by it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ Orvieto et al., arXiv 2303.06349. H = 2d complex channels.
 
 Differs from the paper as its public code does: GELU after the first feed-forward layer only. Complex weights are
 stored as real pairs, which 16-bit types and safetensors hold everywhere. Histories are right-padded, so the published
-mask on states that come from padding has nothing to do.
+mask on states that come from padding has nothing to do; there the last slot of left padding is also trained, to name
+the first event, and here nothing is.
 
 Presets: ``reference`` keeps row 0 as a softmax class; ``fixed`` drops it.
 """

@@ -60,6 +60,10 @@ def stated(model, items, *, published):
 @pytest.mark.parametrize("n_layers", [1, 2])
 @pytest.mark.parametrize("preset", RecBLR.presets)
 def test_a_preset_equals_a_plain_statement_of_its_equations(preset, n_layers, length):
+    """The public code (RecBLR at d01e5c9, on a CPU, its GPU scan replaced by a loop, on its own padding), run with the
+    weights that training starts from, gave the outputs of the preset reference at every event to 9.5e-7 in float32 and
+    1.4e-15 in float64, with 1 and 2 layers, on histories of 1 event up to max_len 12, 50, 64 and 200. With decays up to
+    .99995 its 1 - a^2 loses digits in float32: it is then 7.8e-6 away from float64, and the preset 1.5e-6."""
     model = common.made(RecBLR, preset, n_layers=n_layers, max_len=length)
     with torch.no_grad():
         for layer in model.layers:  # decays from a half to so near 1 that eps under the root counts
