@@ -82,7 +82,7 @@ class Recommendations:
     skipped: tuple[Skipped, ...]
     """Ids that the catalogue does not have."""
     notes: tuple[str, ...]
-    """What differs from what was asked, in words."""
+    """What differs from what was asked, and what the model had to do without, in words."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -123,7 +123,7 @@ class Recommender:
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise HistoryError(f"k is {k!r}: ask for a whole number of items, at least 1")
-        read = self.read(history, times)
+        read, model = self.read(history, times), self.run.model
         scores = self._scores(read).astype(np.float64)
         scores[0] = -np.inf
         if mask_seen:
@@ -135,7 +135,11 @@ class Recommender:
             Row(rank=rank, item=str(catalog.ids[item]), title=catalog.title(int(item)), score=float(scores[item]))
             for rank, item in enumerate(best, 1)
         )
-        notes = (*_notes(read, self.run.model.config.max_len), *_clipped(int(k), rankable, mask_seen))
+        notes = (
+            *_notes(read, model.config.max_len),
+            *model.untimed_notes(read.batch()),
+            *_clipped(int(k), rankable, mask_seen),
+        )
         return Recommendations(
             rows=rows, used=len(read.items), truncated=read.truncated, skipped=read.skipped, notes=notes
         )

@@ -21,6 +21,7 @@ from torch.nn.functional import pad
 
 from recblr.data.log import Catalog, InteractionLog
 from recblr.errors import ConfigError, HistoryError, RecblrError
+from recblr.layers.elapsed import untimed
 from recblr.trace import Trace
 
 State = dict[str, Tensor]
@@ -126,6 +127,8 @@ class SequentialBackbone(nn.Module):
     uses_time: bool = False
     recurrent: bool = False
     """Carries a state of fixed size."""
+    timeless: ClassVar[str] = "every gap counts as 0 seconds, and time tells no events apart"
+    """Where it reads times: what a history without them comes to, a clause for messages."""
     looks_ahead: ClassVar[str] = "it reads later events"
     """Where a preset is not causal: what of it has seen later events, a clause for messages."""
     reads_next_time: bool = False
@@ -150,6 +153,16 @@ class SequentialBackbone(nn.Module):
     def flags(cls, config: BackboneConfig) -> Flags:
         """What it is with these settings, without building it; a model has them as its attributes."""
         return Flags(causal=cls.causal, uses_time=cls.uses_time, recurrent=cls.recurrent)
+
+    @classmethod
+    def without_times(cls, config: BackboneConfig) -> str | None:
+        """What histories without times come to with these settings; None where it reads no times."""
+        return cls.timeless if cls.flags(config).uses_time else None
+
+    def untimed_notes(self, batch: Batch) -> tuple[str, ...]:
+        """What a reader of an answer must know of a history whose times the model misses."""
+        words = self.without_times(self.config)
+        return (f"The history has no times: {words}.",) if words and untimed(batch.times, batch.mask) else ()
 
     @classmethod
     def causal_presets(cls) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ from recblr.backbones.base import BackboneConfig, Batch, State
 from recblr.backbones.tied import TiedBackbone
 from recblr.errors import ConfigError, HistoryError
 from recblr.layers.dropout import Dropout
-from recblr.layers.elapsed import elapsed, untimed, visible_pairs
+from recblr.layers.elapsed import elapsed, visible_pairs
 from recblr.layers.holding import unit_length
 from recblr.layers.pointwise_attention import Pairs, PointwiseAttention, time_bucket
 from recblr.layers.recorder import Record, layer_trace
@@ -84,6 +84,7 @@ class HSTU(TiedBackbone):
     paper = "Zhai et al. 2024, arXiv 2402.17152"
     mixer_name = "pointwise attention"
     uses_time = True
+    timeless = "every gap counts as 0 seconds, and the time bias is a constant"
     unrolls = True
     biased: ClassVar[bool] = True
     """Whether distance in events and time bias the attention."""
@@ -174,9 +175,7 @@ class HSTU(TiedBackbone):
                 "Elapsed time counts up to the next event, whose time each step has seen; the last step, without the"
                 " time of a request, counts up to its own event. The preset fixed counts up to the last event read."
             )
-        if untimed(batch.times, batch.mask):
-            notes.append("The history has no times: every gap counts as 0 seconds, and the time bias is a constant.")
-        return tuple(notes)
+        return (*notes, *self.untimed_notes(batch))
 
     @torch.no_grad()
     def trace(self, batch: Batch) -> Trace:

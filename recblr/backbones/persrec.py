@@ -107,16 +107,21 @@ class PerSRecConfig(BackboneConfig):
         count = min(self.segments, (self.max_len - 1) // events)
         return Segments(events=events, tokens=self.tokens, count=count)
 
+    @property
+    def inner_class(self) -> type[SequentialBackbone]:
+        """Of the wrapped backbone."""
+        return {**ATTENTION, **RECURRENT}[self.inner]
+
     def inner_settings(self) -> BackboneConfig:
         """Of the wrapped backbone, whose positions include those of the tokens. ConfigError names the setting."""
         for key in self.inner_config:
             if key in _SHARED:
                 raise ConfigError(f"inner_config sets {key}: it is a setting of persrec itself")
-        cls, layout = {**ATTENTION, **RECURRENT}[self.inner], self.layout
+        layout = self.layout
         shared = {name: getattr(self, name) for name in _SHARED}
         if self.inner in ATTENTION:
             shared["max_len"] = layout.n_slots(self.max_len)
-        return make_config(cls, **{**shared, **self.inner_config})
+        return make_config(self.inner_class, **{**shared, **self.inner_config})
 
 
 class PerSRec(SequentialBackbone):
@@ -140,12 +145,11 @@ class PerSRec(SequentialBackbone):
     def __init__(self, config: PerSRecConfig) -> None:
         super().__init__(config)
         self.layout = config.layout
-        cls = {**ATTENTION, **RECURRENT}[config.inner]
-        self.inner = cls(config.inner_settings())
+        self.inner = config.inner_class(config.inner_settings())
         if not self.inner.causal or self.inner.reads_next_time:
             raise ConfigError(
                 f"inner is {config.inner} with {config.inner_config}: it must be causal and read no later time;"
-                f" leave inner_config to the preset {next(iter(cls.presets))}"
+                f" leave inner_config to the preset {next(iter(self.inner.presets))}"
             )
         self.pad_class: bool = getattr(self.inner, "pad_class", False)
         self.keeps_texts = self.inner.keeps_texts
@@ -158,6 +162,11 @@ class PerSRec(SequentialBackbone):
             self.reader = TokenReader(cast(SlotReader, self.inner), self.layout, self.tokens)
         else:
             self.reader = StateReader(self.inner, self.layout, self.tokens)
+
+    @classmethod
+    def without_times(cls, config: BackboneConfig) -> str | None:
+        assert isinstance(config, PerSRecConfig)
+        return config.inner_class.without_times(config.inner_settings())
 
     def _take_filled_in(self) -> None:
         """Keep in the configuration what the wrapped backbone has filled into its own."""

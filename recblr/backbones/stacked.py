@@ -63,7 +63,7 @@ class StackedBackbone(TiedBackbone):
             layers=self._layer_traces(records),
             hidden=hidden.cpu().numpy(),
             causal=self.causal,
-            notes=(*self.notes(), *self.batch_notes(batch)),
+            notes=(*self.notes(), *self.untimed_notes(batch), *self.batch_notes(batch)),
         )
 
     def initial_state(self, batch_size: int) -> State:

@@ -34,7 +34,7 @@ from lrscan import linear_scan, linear_step
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu, softplus
 
-from recblr.backbones.base import BackboneConfig, Batch, State
+from recblr.backbones.base import BackboneConfig, State
 from recblr.backbones.recblr import BDLRU, RecBLRConfig
 from recblr.backbones.tied import normal_init
 from recblr.backbones.timed import TimedLayer, TimedStack
@@ -163,6 +163,7 @@ class TBDLRU(TimedStack):
     paper = "none; RecBLR (Liu et al. 2024, arXiv 2406.12580) with a decay by the gap"
     recurrent = True
     mixer_name = "time-decay BD-LRU"
+    timeless = "every gap counts as 0 seconds, so the state fades by the event alone, as RecBLR's does"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fixed": {"tau0_seconds": DAY}}
 
     def __init__(self, config: TBDLRUConfig) -> None:
@@ -203,11 +204,3 @@ class TBDLRU(TimedStack):
             before = self.config.conv - 1
             notes.append(f"Before the recurrence a convolution mixes each event with the {before} before it.")
         return tuple(notes)
-
-    def batch_notes(self, batch: Batch) -> tuple[str, ...]:
-        if not untimed(batch.times, batch.mask):
-            return ()
-        return (
-            "The history has no times: every gap counts as 0 seconds, so the state fades by the event alone, as"
-            " RecBLR's does.",
-        )

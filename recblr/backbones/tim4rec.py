@@ -209,17 +209,13 @@ class TiM4Rec(TimedStack):
         return tuple(notes)
 
     def batch_notes(self, batch: Batch) -> tuple[str, ...]:
-        if self.config.time == "off":
+        short = bool((batch.lengths < self.config.max_len).any())
+        if self.causal or not short or untimed(batch.times, batch.mask):
             return ()
-        notes = []
-        if untimed(batch.times, batch.mask):
-            notes.append("The history has no times: every gap counts as 0 seconds, and time tells no events apart.")
-        elif not self.causal and bool((batch.lengths < self.config.max_len).any()):
-            notes.append(
-                f"The history is shorter than max_len {self.config.max_len}: as published, padding is dated 1970, and"
-                " that one gap dwarfs all others in the norm."
-            )
-        return tuple(notes)
+        return (
+            f"The history is shorter than max_len {self.config.max_len}: as published, padding is dated 1970, and that"
+            " one gap dwarfs all others in the norm.",
+        )
 
     def initial_state(self, batch_size: int) -> State:
         """RecblrError where the preset is not causal."""

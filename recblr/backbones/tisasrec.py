@@ -203,8 +203,7 @@ class TiSASRec(TiedBackbone):
             )
             notes.append(f"As published, events attend to padding too: {1 - float(held):.0%} of the attention.")
         if untimed(batch.times, mask):
-            notes.append("The history has no times: all intervals are 0, and the time part tells no events apart.")
-            return tuple(notes)
+            return (*notes, *self.untimed_notes(batch))
         pairs = visible_pairs(mask).tril(-1) & mask.unsqueeze(2)
         far = self._intervals(batch.times, units, batch.times) == span
         share = float(far[pairs].float().mean()) if bool(pairs.any()) else 0.0

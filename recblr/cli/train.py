@@ -90,9 +90,12 @@ def run(order: Order) -> dict[str, Any]:
     if looks_like_run(options.out) and not options.replace:
         raise UsageError(f"{options.out} holds a run already: choose another --out, or pass --replace")
     log, truth = open_any(options.data, options)
-    config = make_config(REGISTRY[order.backbone], n_items=log.catalog.n_items, **order.model)
+    cls = REGISTRY[order.backbone]
+    config = make_config(cls, n_items=log.catalog.n_items, **order.model)
     size = f"{log.n_events:,} events, {log.n_users:,} users, {log.catalog.n_items:,} items"
     print(f"{order.backbone} on {log.name}: {size}", file=sys.stderr)
+    if not log.has_times and (words := cls.without_times(config)):
+        print(f"note: {log.name} has no times: {words}", file=sys.stderr)
     with tqdm(unit=" steps", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
         folder = train(
             order.backbone,

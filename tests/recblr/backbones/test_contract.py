@@ -18,6 +18,7 @@ from recblr.errors import ConfigError, RecblrError
 from recblr.explain import ask
 from recblr.explain.interventions import state_at
 from recblr.explain.memory import lens
+from recblr.recommender import load
 from recblr.training import TrainConfig
 from recblr.training.loop import Trainer
 from recblr.training.loss import cross_entropy
@@ -87,6 +88,11 @@ def batch(rows=3, steps=9, seed=1):
     items = torch.randint(1, ITEMS + 1, (rows, steps), generator=g)
     times = torch.randint(1, 5000, (rows, steps), generator=g).cumsum(1) + 10**9
     return Batch(items=items, times=times)
+
+
+def batch_without_times():
+    whole = batch()
+    return Batch(items=whole.items, times=torch.zeros_like(whole.times))
 
 
 CAUSAL = [case for case in CASES if model(*case).causal]
@@ -280,6 +286,19 @@ def test_a_run_folder_gives_back_the_same_scores(name, preset, tmp_path):
         # torch's GRU takes another path for frozen weights, so the last bits may differ.
         got, wanted = loaded.scores(loaded(whole)), backbone.scores(backbone(whole))
         torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_a_history_without_times_is_noted_with_the_answer_as_in_the_trace_where_times_are_read(name, preset, tmp_path):
+    backbone = model(name, preset)
+    data = {"name": "ring", "fingerprint": "0" * 12, "n_users": 1, "n_events": 1}
+    save_run(tmp_path / "run", backbone, toy_log().catalog, train={}, data=data, metrics={})
+    opened, history = load(tmp_path / "run"), ["i1", "i2", "i3"]
+    notes = opened.recommend(history, 3).notes
+    said = [note for note in opened.trace(history).notes if "has no times" in note]
+    assert list(notes) == said == list(backbone.untimed_notes(batch_without_times()))
+    assert len(said) == (backbone.without_times(backbone.config) is not None)
+    assert opened.recommend(history, 3, times=[10**9, 10**9 + 60, 10**9 + 90]).notes == ()
 
 
 @pytest.mark.parametrize("name", REGISTRY)

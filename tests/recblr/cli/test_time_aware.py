@@ -39,10 +39,20 @@ def test_a_run_is_trained_measured_traced_and_asked(cli, log_folder: Path, name:
     assert len(rows) == 3
 
 
-@pytest.mark.parametrize("name", ["hstu", "tisasrec"])
-def test_a_log_without_times_is_learnt_and_ranked(cli, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["hstu", "tisasrec", "sasrec"])
+def test_a_log_without_times_is_learnt_and_ranked_and_said_to_have_none(cli, tmp_path: Path, name: str) -> None:
     rows = "\n".join(f"u{user},i{(user + step) % 7}" for user in range(12) for step in range(6))
     (tmp_path / "log.csv").write_text(f"user,item\n{rows}\n")
     answer = cli("train", name, "--data", "log.csv", "--out", "run", *SMALL)
     assert answer.code == 0, answer.err
+    said = [line for line in answer.err.splitlines() if "no times" in line]
+    told = cli("recommend", "run", "--history", "i1,i2").out
+    if name == "sasrec":
+        assert said == []
+        assert "no times" not in told
+    else:
+        assert len(said) == 1
+        assert said[0].startswith("note: ")
+        assert " has no times: every gap counts as 0 seconds" in said[0]
+        assert told.count("note: The history has no times: every gap counts as 0 seconds") == 1
     assert cli("evaluate", "run", "--data", "log.csv", "--draws", "0").code == 0
