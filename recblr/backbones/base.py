@@ -190,8 +190,8 @@ class SequentialBackbone(nn.Module):
         return "custom"
 
     @classmethod
-    def kind(cls) -> str:
-        """How it carries the past along, in words for a reader."""
+    def kind(cls, config: BackboneConfig | None = None) -> str:
+        """How it carries the past along, in words for a reader; with the default preset, or with these settings."""
         if not cls.learns:
             return "counting"
         if not cls.recurrent:

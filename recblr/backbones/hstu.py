@@ -42,6 +42,11 @@ from recblr.layers.recorder import Record, layer_trace
 from recblr.layers.segments import Slots
 from recblr.trace import Trace
 
+_POINTWISE = (
+    "Attention is pointwise: weights are signed and sum to nothing in particular; what is read is normed, then gated by"
+    " u (the read gate), so only their proportions count."
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HSTUConfig(BackboneConfig):
@@ -166,10 +171,7 @@ class HSTU(TiedBackbone):
         return logits
 
     def _notes(self, batch: Batch) -> tuple[str, ...]:
-        notes = [
-            "Attention is pointwise: weights are signed and sum to nothing in particular; what is read is normed, then"
-            " gated by u (the read gate), so only their proportions count.",
-        ]
+        notes = [_POINTWISE]
         if self.reads_next_time:
             notes.append(
                 "Elapsed time counts up to the next event, whose time each step has seen; the last step, without the"
@@ -266,6 +268,12 @@ class PlainHSTU(HSTU):
     def __init__(self, config: HSTUConfig) -> None:
         super().__init__(config)
         nn.init.trunc_normal_(self.positions.weight, std=0.02, a=-0.04, b=0.04)
+
+    def _notes(self, batch: Batch) -> tuple[str, ...]:
+        return (
+            _POINTWISE,
+            "Nothing biases the attention: a score knows the items and their places alone.",
+        )
 
     def _enter(self, embeddings: Float[Tensor, "B T d"], first: int = 0) -> Float[Tensor, "B T d"]:
         return embeddings + self.positions.weight[first : first + embeddings.shape[1]]

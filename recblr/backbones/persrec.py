@@ -35,7 +35,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from recblr.backbones.base import Answers, BackboneConfig, Batch, SequentialBackbone, State, make_config
+from recblr.backbones.base import Answers, BackboneConfig, Batch, Flags, SequentialBackbone, State, make_config
 from recblr.backbones.compressing import SlotReader, StateReader, TokenReader
 from recblr.backbones.deltanet import DeltaNet
 from recblr.backbones.gru4rec import GRU4Rec
@@ -162,6 +162,18 @@ class PerSRec(SequentialBackbone):
             self.reader = TokenReader(cast(SlotReader, self.inner), self.layout, self.tokens)
         else:
             self.reader = StateReader(self.inner, self.layout, self.tokens)
+
+    @classmethod
+    def flags(cls, config: BackboneConfig) -> Flags:
+        """Those of the wrapped backbone."""
+        assert isinstance(config, PerSRecConfig)
+        return config.inner_class.flags(config.inner_settings())
+
+    @classmethod
+    def kind(cls, config: BackboneConfig | None = None) -> str:
+        config = make_config(cls, n_items=1) if config is None else config
+        assert isinstance(config, PerSRecConfig)
+        return config.inner_class.kind(config.inner_settings())
 
     @classmethod
     def without_times(cls, config: BackboneConfig) -> str | None:

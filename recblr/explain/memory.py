@@ -235,7 +235,8 @@ def gap_response(question: Question, position: int | None = None, gaps: Sequence
     """
     model = question.model
     if not model.uses_time:
-        raise ExplainError(f"{model.title} reads no times: a pause changes nothing; choose a time-aware backbone")
+        named = f"{model.title} {model.preset}" if type(model).uses_time else model.title
+        raise ExplainError(f"{named} reads no times: a pause changes nothing; choose a time-aware backbone")
     if not question.has_times:
         raise HistoryError("the history has no times: give one time an event")
     if len(question) < 2:

@@ -164,6 +164,8 @@ def test_what_a_class_says_of_its_settings_is_what_the_model_is(name, preset):
     said = dataclasses.asdict(cls.flags(make_config(cls, preset, n_items=ITEMS)))
     assert said == {flag: getattr(backbone, flag) for flag in said}
     assert (preset in cls.causal_presets()) == backbone.causal
+    if preset == next(iter(cls.presets)):
+        assert said == {flag: getattr(cls, flag) for flag in said}
 
 
 @pytest.mark.parametrize(("name", "preset"), NOT_CAUSAL)
@@ -186,7 +188,7 @@ def test_a_preset_that_is_not_causal_says_why_and_names_those_that_are_wherever_
     assert backbone.trace(whole).notes
 
 
-@pytest.mark.parametrize(("name", "preset"), [c for c in CAUSAL if REGISTRY[c[0]].recurrent])
+@pytest.mark.parametrize(("name", "preset"), [c for c in CAUSAL if model(*c).recurrent])
 def test_a_recurrent_state_keeps_its_size(name, preset):
     backbone, whole = model(name, preset), batch(steps=3)
     state = backbone.initial_state(3)
@@ -244,7 +246,7 @@ def test_a_trace_is_a_pure_function_with_arrays_of_the_said_shapes(name, preset)
     assert not any(module._forward_hooks for module in backbone.modules())
 
 
-@pytest.mark.parametrize(("name", "preset"), [c for c in CASES if REGISTRY[c[0]].recurrent])
+@pytest.mark.parametrize(("name", "preset"), [c for c in CASES if model(*c).recurrent])
 def test_the_traced_decay_and_input_rebuild_the_traced_state(name, preset):
     backbone = model(name, preset)
     kept = [layer for layer in backbone.trace(batch()).layers if layer.state is not None]
@@ -297,7 +299,7 @@ def test_a_history_without_times_is_noted_with_the_answer_as_in_the_trace_where_
     notes = opened.recommend(history, 3).notes
     said = [note for note in opened.trace(history).notes if "has no times" in note]
     assert list(notes) == said == list(backbone.untimed_notes(batch_without_times()))
-    assert len(said) == (backbone.without_times(backbone.config) is not None)
+    assert len(said) == backbone.uses_time
     assert opened.recommend(history, 3, times=[10**9, 10**9 + 60, 10**9 + 90]).notes == ()
 
 

@@ -11,7 +11,9 @@ from recblr.backbones import Batch, make_config
 from recblr.backbones.persrec import RECURRENT, PerSRec
 from recblr.checkpoint import load_run, save_run
 from recblr.data.log import Catalog, InteractionLog
-from recblr.errors import ConfigError, HistoryError
+from recblr.errors import ConfigError, ExplainError, HistoryError
+from recblr.explain import ask
+from recblr.explain.memory import gap_response
 from recblr.layers.segments import Segments
 from recblr.training import TrainConfig, Trainer
 
@@ -344,9 +346,9 @@ def test_rows_of_all_lengths_are_answered_as_if_alone():
 
 def test_a_history_beyond_max_len_is_a_clear_error():
     model, long = made(), batch(steps=LENGTH + 1)
-    for ask in (model, model.trace, model.compress, model.readout):
+    for given in (model, model.trace, model.compress, model.readout):
         with pytest.raises(HistoryError, match="12 positions and was given event 13"):
-            ask(long)
+            given(long)
     state = model.compress(part(long, 0, LENGTH))
     with pytest.raises(HistoryError, match="given event 13"):
         model.step(state, long.items[:, -1], long.times[:, -1])
@@ -375,6 +377,46 @@ def test_settings_that_cannot_be_are_errors_that_name_them():
     ):
         with pytest.raises(ConfigError):
             PerSRec(make_config(PerSRec, n_items=3, **fields))
+
+
+@pytest.mark.parametrize(
+    ("preset", "kind", "recurrent", "uses_time"),
+    [
+        ("fixed", "attention", False, True),
+        ("reference", "attention", False, False),
+        ("hllm", "attention", False, False),
+        ("sasrec", "attention", False, False),
+        ("recblr", "linear recurrence", True, False),
+    ],
+)
+def test_it_is_of_the_kind_of_what_it_wraps_and_reads_times_where_that_does(preset, kind, recurrent, uses_time):
+    model, whole = made(preset).float(), batch()
+    assert (model.recurrent, model.uses_time, model.kind(model.config)) == (recurrent, uses_time, kind)
+    assert PerSRec.kind() == "attention"
+    question = ask(model, whole.items[0].tolist(), whole.times[0].tolist(), target=1)
+    if uses_time:
+        assert len(set(gap_response(question, gaps=(0, 10**6)).logit)) == 2
+    else:
+        with pytest.raises(ExplainError, match=f"PerSRec {model.preset} reads no times"):
+            gap_response(question)
+
+
+def test_over_a_recurrence_it_is_of_that_kind_and_reads_times_with_it():
+    kinds = {
+        inner: PerSRec.kind(make_config(PerSRec, "recblr", n_items=3, inner=inner)) for inner in ("tim4rec", "gru4rec")
+    }
+    assert kinds == {"tim4rec": "linear recurrence", "gru4rec": "recurrence through a nonlinearity"}
+    for settings, reads in (({}, True), ({"time": "off"}, False)):
+        config = make_config(PerSRec, "recblr", n_items=3, inner="tim4rec", inner_config=settings)
+        assert PerSRec.flags(config).uses_time == reads
+
+
+def test_over_the_published_copy_of_hstu_the_trace_speaks_of_no_time_bias():
+    notes = " ".join(made("reference").trace(batch()).notes)
+    assert "Nothing biases the attention" in notes
+    untimed = Batch(items=batch().items, times=torch.zeros_like(batch().times))
+    assert "time bias" not in " ".join(made("reference").trace(untimed).notes)
+    assert "Nothing biases" not in " ".join(made("fixed").trace(batch()).notes)
 
 
 # Over recurrent backbones
