@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from recblr.backbones import REGISTRY, SequentialBackbone, make_config
@@ -29,9 +29,10 @@ class BackboneRow:
     name: str
     title: str
     paper: str
-    causal: bool
-    uses_time: bool
-    recurrent: bool
+    causal: Mapping[str, bool]
+    """By preset, as the two below."""
+    uses_time: Mapping[str, bool]
+    recurrent: Mapping[str, bool]
     presets: tuple[str, ...]
     """The first is the default."""
     parameters: int
@@ -46,28 +47,29 @@ def run(options: BackbonesOptions) -> list[BackboneRow]:
 
 
 def _row(cls: type[SequentialBackbone], n_items: int) -> BackboneRow:
+    flags = {preset: cls.flags(make_config(cls, preset, n_items=n_items)) for preset in cls.presets}
     return BackboneRow(
         name=cls.name,
         title=cls.title,
         paper=cls.paper,
-        causal=cls.causal,
-        uses_time=cls.uses_time,
-        recurrent=cls.recurrent,
+        causal={preset: one.causal for preset, one in flags.items()},
+        uses_time={preset: one.uses_time for preset, one in flags.items()},
+        recurrent={preset: one.recurrent for preset, one in flags.items()},
         presets=tuple(cls.presets),
         parameters=cls.count_parameters(make_config(cls, n_items=n_items)),
     )
 
 
 def lines(result: Sequence[BackboneRow]) -> Iterator[str]:
-    """A table."""
+    """A table; of what differs from preset to preset, the presets that it holds for."""
     heads = ["name", "title", "causal", "uses time", "recurrent", "presets", "parameters", "paper"]
     rows = [
         (
             one.name,
             one.title,
-            "yes" if one.causal else "no",
-            "yes" if one.uses_time else "no",
-            "yes" if one.recurrent else "no",
+            _where(one.causal),
+            _where(one.uses_time),
+            _where(one.recurrent),
             ", ".join(one.presets),
             one.parameters,
             one.paper,
@@ -75,6 +77,12 @@ def lines(result: Sequence[BackboneRow]) -> Iterator[str]:
         for one in result
     ]
     yield from table(heads, rows, widest=60)
+
+
+def _where(holds: Mapping[str, bool]) -> str:
+    if len(set(holds.values())) > 1:
+        return ", ".join(preset for preset, held in holds.items() if held)
+    return "yes" if any(holds.values()) else "no"
 
 
 COMMAND = Command(

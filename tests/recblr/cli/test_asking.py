@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recblr.backbones import REGISTRY
+from recblr.backbones import REGISTRY, make_config
 from recblr.recommender import load
 
 HISTORY = "i001,i005,i001,i022"
@@ -174,6 +174,31 @@ def test_the_backbones_are_those_of_the_registry(cli) -> None:
     for row in answer:
         assert row["presets"][0] == next(iter(REGISTRY[row["name"]].presets))
         assert f"{row['parameters']:,}" in table
+
+
+def test_the_backbones_are_said_to_be_causal_preset_by_preset(cli) -> None:
+    rows = {row["name"]: row for row in cli("backbones", "--json").json}
+    for name, cls in REGISTRY.items():
+        for preset in cls.presets:
+            flags = cls.flags(make_config(cls, preset, n_items=3))
+            assert (rows[name]["causal"][preset], rows[name]["uses_time"][preset], rows[name]["recurrent"][preset]) == (
+                flags.causal, flags.uses_time, flags.recurrent,
+            )  # fmt: skip
+    head, *lines = cli("backbones").out.splitlines()
+    table = {line.split()[0]: line for line in lines}
+
+    def cell(name: str, column: str) -> str:
+        begin = head.index(column)
+        return table[name][begin:].split("  ")[0].strip()
+
+    for name in ("ssd4rec", "tisasrec"):
+        assert cell(name, "causal") == "fixed"
+    assert cell("tim4rec", "causal") == "fixed, untimed"
+    assert cell("tim4rec", "uses time") == "fixed, reference"
+    assert cell("persrec", "uses time") == "fixed"
+    assert cell("persrec", "recurrent") == "recblr"
+    assert cell("recblr", "causal") == cell("recblr", "recurrent") == "yes"
+    assert cell("sasrec", "recurrent") == "no"
 
 
 def test_parameters_are_counted_for_the_catalogue_asked_for(cli) -> None:
