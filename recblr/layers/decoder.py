@@ -39,6 +39,8 @@ _ATTENTION = "recblr"
 _REFUSED = {"softcap": "caps its attention scores", "s_aux": "has attention sinks", "position_bias": "adds a bias"}
 _OUTPUT_NAMES = ("o_proj", "out_proj", "dense", "c_proj")
 _TRACING = threading.Lock()
+_PATIENCE = 4.0
+"""Seconds that the hub is given to answer at all."""
 
 
 @dataclass
@@ -94,14 +96,15 @@ def tiny_parameters(width: int, layers: int) -> int:
 def load_llm(source: str, role: str) -> Any:
     """A causal LM, without its output layer, from a local folder or by a hub name. Raises ConfigError.
 
-    Weights are read from safetensors alone, in float32, and no code of a model's author is run.
+    Weights are read from safetensors alone, in float32, and no code of a model's author is run. Where the hub does not
+    answer within seconds, a model of that name that was fetched before is read.
     """
     package = transformers()
     try:
-        with _quiet(package):
+        with quiet(package):
             return package.AutoModel.from_pretrained(
                 source,
-                local_files_only=Path(source).is_dir(),
+                local_files_only=is_here(source),
                 use_safetensors=True,
                 trust_remote_code=False,
                 dtype=torch.float32,
@@ -109,6 +112,22 @@ def load_llm(source: str, role: str) -> Any:
             )
     except (OSError, ValueError, ImportError) as error:
         raise ConfigError(not_loaded(source, role, error)) from error
+
+
+def is_here(source: str) -> bool:
+    """Whether to look for a source on this machine alone: a folder, or any name while the hub does not answer.
+
+    Asked once, since the package itself asks six times over half a minute before it gives up.
+    """
+    if Path(source).is_dir():
+        return True
+    import huggingface_hub  # with transformers
+
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=_PATIENCE)
+    except Exception:  # of an HTTP client that differs from release to release; the loading says what is missing
+        return True
+    return False
 
 
 def not_loaded(source: str, role: str, error: Exception) -> str:
@@ -152,16 +171,20 @@ def architecture_of(model: Any) -> str:
 
 
 @contextmanager
-def _quiet(package: Any) -> Iterator[None]:
-    """Without the progress bar and the table of left-out output weights that loading prints."""
+def quiet(package: Any) -> Iterator[None]:
+    """Without what loading prints: a progress bar, a table of left-out output weights, the hub's second attempts."""
+    from huggingface_hub.utils import logging as hub
+
     logging = package.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level, hub_level, bars = logging.get_verbosity(), hub.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    hub.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        hub.set_verbosity(hub_level)
         if bars:
             logging.enable_progress_bar()
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from recblr.data.log import Catalog
 from recblr.errors import ConfigError, DataError
-from recblr.layers.decoder import PIP, transformers
+from recblr.layers.decoder import PIP, is_here, quiet, transformers
 
 BYTES = 256
 """Tokens of every tokenizer made here before its merges: any text can be written in them."""
@@ -81,7 +81,10 @@ def load_tokenizer(source: str, role: str) -> Any:
     """The tokenizer that a published LLM came with, special tokens at the ends included. Raises ConfigError."""
     package = transformers()
     try:
-        loaded = package.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        with quiet(package):
+            loaded = package.AutoTokenizer.from_pretrained(
+                source, local_files_only=is_here(source), trust_remote_code=False
+            )
         return loaded.backend_tokenizer
     except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
         why = " ".join(str(error).split())[:200]

@@ -1,5 +1,10 @@
 """Language models of `transformers` as stacks over vectors: those of a folder or the hub, and their refusals."""
 
+import shutil
+import socket
+import threading
+from contextlib import suppress
+
 import huggingface_hub
 import numpy as np
 import pytest
@@ -12,6 +17,7 @@ from recblr.checkpoint import load_run, save_run
 from recblr.data.log import Catalog, InteractionLog
 from recblr.errors import ConfigError
 from recblr.explain import explain
+from recblr.layers import decoder as decoder_module
 from recblr.layers.decoder import Decoder, architecture_of, load_llm, rebuild_llm
 from recblr.layers.holding import holding, replaying
 from recblr.layers.item_texts import make_tokenizer
@@ -168,6 +174,53 @@ def test_a_model_that_cannot_be_read_so_is_refused_by_name(folders, name):
 def test_a_hub_name_while_offline_is_an_error_that_names_the_ways_out(offline):
     with pytest.raises(ConfigError, match=r"item_llm 'someone/some-model' is no folder here.*pass its folder.*tiny"):
         HLLM(make_config(HLLM, n_items=6, item_llm="someone/some-model"))
+
+
+@pytest.fixture
+def silent_hub(monkeypatch, tmp_path):
+    """A hub that takes every call and never answers, and an empty cache; gives the calls so far."""
+    calls, stop = [], threading.Event()
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(0.05)
+
+    def take():
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                calls.append(server.accept()[0])
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(decoder_module, "_PATIENCE", 0.2)
+    yield calls
+    stop.set()
+    taker.join()
+    for call in calls:
+        call.close()
+    server.close()
+
+
+def test_a_hub_that_does_not_answer_is_asked_once_and_only_our_error_says_so(silent_hub, capfd):
+    with pytest.raises(ConfigError, match=r"user_llm 'someone/some-model' is no folder here.*offline.*pass its folder"):
+        HLLM(make_config(HLLM, n_items=6, user_llm="someone/some-model"))
+    assert len(silent_hub) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_that_was_fetched_before_is_read_while_the_hub_does_not_answer(folders, tmp_path, silent_hub, capfd):
+    place = tmp_path / "cache" / "models--someone--some-model"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(folders / "llama", place / "snapshots" / ("0" * 40))
+    model = HLLM(make_config(HLLM, n_items=6, item_llm="someone/some-model"))
+    model.read_catalog(catalog())
+    assert model.words(1)
+    assert len(silent_hub) == 2  # for the weights and for the tokenizer
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_folder_without_a_model_is_an_error_that_names_it(tmp_path):
