@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
+from typing import Any
 
 from recblr.backbones import REGISTRY, SequentialBackbone, make_config
 from recblr.backbones.base import BackboneConfig
@@ -19,6 +20,8 @@ from recblr.training import TrainConfig
 RECIPE = TrainConfig(eval_every=4)
 """The defaults of `recblr train`, validated every fourth epoch."""
 WIDTH = 64
+DROPOUT = {("ml-1m-recbole", "lrurec"): 0.1}
+"""Dropout by (log, backbone) where validation chose another than the backbone's own; see the page for the choice."""
 PREFIXES = 256
 """Prefixes a step for presets that are not causal: each is a sequence of its own."""
 
@@ -34,8 +37,10 @@ def track_of(cell: Cell) -> Track:
 def model_config(cell: Cell, n_items: int) -> BackboneConfig:
     """The backbone's own settings by its preset, all at one width, for histories as long as the table reads."""
     cls = REGISTRY[cell.backbone]
-    width = {"d": WIDTH} if cls.learns else {}
-    return make_config(cls, cell.preset, n_items=n_items, max_len=track_of(cell).max_len, **width)
+    ours: dict[str, Any] = {"d": WIDTH} if cls.learns else {}
+    if (cell.log, cell.backbone) in DROPOUT:
+        ours["dropout"] = DROPOUT[cell.log, cell.backbone]
+    return make_config(cls, cell.preset, n_items=n_items, max_len=track_of(cell).max_len, **ours)
 
 
 def train_config(cell: Cell, *, device: str = "auto") -> TrainConfig:

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from recblr.backbones import REGISTRY
+from recblr.backbones import REGISTRY, make_config
 from recblr.errors import ConfigError
 from recblr.leaderboard.cells import TRACKS, Cell, choose
-from recblr.leaderboard.grid import WIDTH, grid, model_config, train_config
+from recblr.leaderboard.grid import DROPOUT, WIDTH, grid, model_config, train_config
 from recblr.leaderboard.published import Published, read_published
 
 PLAIN = Published()
@@ -79,6 +79,16 @@ def test_cells_are_chosen_by_place_and_pattern() -> None:
     for wrong in ("ml-2m", "ml-1m recbole", "ml-1m lrurec lrurec fixed 0 more"):
         with pytest.raises(ConfigError, match="names no cell"):
             choose(cells, [wrong])
+
+
+def test_dropout_is_the_backbones_own_but_where_validation_chose_another() -> None:
+    tuned = {}
+    for cell in grid(1, PLAIN):
+        cls = REGISTRY[cell.backbone]
+        own = make_config(cls, cell.preset, n_items=3)
+        if (dropout := model_config(cell, n_items=3).dropout) != own.dropout:
+            tuned[cell.log, cell.backbone] = dropout
+    assert tuned == DROPOUT
 
 
 def test_a_cell_of_no_table_is_refused() -> None:
