@@ -28,7 +28,7 @@ class Factors:
     write: Array
     """[B, T, H, 1, 1]"""
     values: Array
-    """[B, T, H, P, 1] what is written, times its strength"""
+    """[B, T, H, P, 1] what is written, times its strength; less what is erased"""
     keys: Array
     """[B, T, G, 1, N] where to"""
     gate: Array
@@ -37,6 +37,10 @@ class Factors:
     """[B, T, G, 1, N] what is read"""
     delta: Array | None = None
     """[B, T, H, 1, 1]"""
+    written: Array | None = None
+    """[B, T, H, P, 1] the first part of `values`, where there are two"""
+    erased: Array | None = None
+    """[B, T, H, P, 1] the second, which is taken away"""
 
     def spread(self, *factors: Array) -> Array:
         """Their product as [B, T, C]."""
@@ -55,8 +59,18 @@ class _WrittenOut:
         return None if of is None else self.make(of.factors)
 
 
+def _on_keys(of: Factors, values: Array | None) -> Array | None:
+    return None if values is None else of.spread(values, of.keys)
+
+
+def _entered(of: Factors) -> Array:
+    if of.written is None or of.erased is None:
+        return of.spread(of.values, of.keys)
+    return of.spread(of.written, of.keys) - of.spread(of.erased, of.keys)
+
+
 def _states(of: Factors) -> Array:
-    decay, entered = of.spread(of.decay), of.spread(of.values, of.keys)
+    decay, entered = of.spread(of.decay), _entered(of)
     state = np.empty_like(entered)
     for t in range(state.shape[1]):
         state[:, t] = entered[:, t] + (decay[:, t] * state[:, t - 1] if t else 0)
@@ -71,7 +85,9 @@ class MatrixLayerTrace(LayerTrace):
     write = _WrittenOut(lambda of: of.spread(of.write))
     read = _WrittenOut(lambda of: of.spread(of.gate, of.queries))
     state = _WrittenOut(_states)
-    entered = _WrittenOut(lambda of: of.spread(of.values, of.keys))
+    entered = _WrittenOut(_entered)
+    written = _WrittenOut(lambda of: _on_keys(of, of.written))
+    erased = _WrittenOut(lambda of: _on_keys(of, of.erased))
     delta = _WrittenOut(lambda of: None if of.delta is None else of.spread(of.delta))
 
     def __init__(self, *, factors: Factors, **fields: Any) -> None:

@@ -35,6 +35,10 @@ class LayerTrace:
     """[B, T, C] hidden state after each step; complex64 where the recurrence is complex."""
     entered: Array | None = None
     """[B, T, C] what was added to the state: state_t = decay_t * rotation * state_{t-1} + entered_t."""
+    written: Array | None = None
+    """[B, T, C] where an event erases before it writes: what it wrote, entered = written - erased."""
+    erased: Array | None = None
+    """[B, T, C] what the event took away, of what its key found, before it wrote."""
     phase: Array | None = None
     """[C] angle of a complex eigenvalue, radians a step."""
     mix: Array | None = None

@@ -57,6 +57,8 @@ def question(drawn: Matrix) -> str:
         "write": "How strongly is each event written down?",
         "input_gate": "How wide does each event open the input gate?",
         "entered": "What did each event add to the state?",
+        "written": "What did each event write, before anything was erased for it?",
+        "erased": "What did each event take out of the state before it wrote?",
         "read": "What is let out of the state at each event?",
         "delta": "How long does each event count?",
         "mix": "Which earlier events does each event look at?",

@@ -39,6 +39,15 @@ QUANTITIES: dict[str, Quantity] = {
     "write": Quantity(title="write", meaning="how strongly the event itself is written into the state", role="write"),
     "input_gate": Quantity(title="input gate", meaning="the part of the write that is free of the decay", role="write"),
     "entered": Quantity(title="entered", meaning="what the event added to the state", role="write", signed=True),
+    "written": Quantity(
+        title="written", meaning="what the event wrote, before anything was erased for it", role="write", signed=True
+    ),
+    "erased": Quantity(
+        title="erased",
+        meaning="what the event took away of what earlier events had written under its key",
+        role="decay",
+        signed=True,
+    ),
     "mix": Quantity(
         title="attention", meaning="how much of each earlier event an event looks at", role="attention", pairs=True
     ),

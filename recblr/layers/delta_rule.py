@@ -90,10 +90,13 @@ class DeltaRule(Mixer):
     def _recorded(self, q: Tensor, k: Tensor, v: Tensor, decay: Tensor, beta: Tensor, gate: Tensor) -> Record:
         offered = torch.einsum("bthp,dhp->bhtd", v, self._by_head(self.project_out.weight) * self.norm_weight)
         mix, remains = unrolled(q, k, decay, beta)
+        written, erased = exchanged(k, v, decay, beta)
         return {
             "decay": decay[..., None, None],
             "write": beta[..., None, None],
-            "values": written(k, v, decay, beta).unsqueeze(-1),
+            "values": (written - erased).unsqueeze(-1),
+            "written": written.unsqueeze(-1),
+            "erased": erased.unsqueeze(-1),
             "keys": k.unsqueeze(-2),
             "gate": gate.unsqueeze(-1),
             "queries": q.unsqueeze(-2),
@@ -119,12 +122,12 @@ class DeltaRule(Mixer):
         return self._leave(o, z), {"h": h.flatten(1), "conv": window}
 
 
-def written(k: Key, v: Value, decay: Gate, beta: Gate) -> Value:
-    """w with S_t = decay_t S_{t-1} + w_t k_t^T: beta_t times the value less what its key found, decay_t S_{t-1} k_t."""
+def exchanged(k: Key, v: Value, decay: Gate, beta: Gate) -> tuple[Value, Value]:
+    """(w, e) with S_t = decay_t S_{t-1} + (w_t - e_t) k_t^T: beta_t times the value, and times what its key found."""
     next_keys = torch.cat([k[:, 1:], torch.zeros_like(k[:, :1])], dim=1)
     found = delta_scan(next_keys, k, v, decay, beta)  # S_t k_{t+1}
     found = torch.cat([torch.zeros_like(found[:, :1]), found[:, :-1]], dim=1)
-    return beta.unsqueeze(-1) * (v - decay.unsqueeze(-1) * found)
+    return beta.unsqueeze(-1) * v, (beta * decay).unsqueeze(-1) * found
 
 
 def unrolled(q: Key, k: Key, decay: Gate, beta: Gate) -> tuple[Pairs, Pairs]:

@@ -96,6 +96,7 @@ def batch_without_times():
 
 
 CAUSAL = [case for case in CASES if model(*case).causal]
+OF_STEPS = {"decay", "write", "input_gate", "read", "state", "entered", "written", "erased", "delta", "out"}
 NOT_CAUSAL = [case for case in CASES if case not in CAUSAL]
 
 
@@ -237,7 +238,7 @@ def test_a_trace_is_a_pure_function_with_arrays_of_the_said_shapes(name, preset)
         for field in dataclasses.fields(layer):
             value, other = getattr(layer, field.name), getattr(twin, field.name)
             assert np.array_equal(value, other) if isinstance(value, np.ndarray) else value == other, field.name
-            if field.name in {"decay", "write", "input_gate", "read", "state", "entered", "delta", "out"}:
+            if field.name in OF_STEPS:
                 assert value is None or value.shape[:2] == (3, 9), field.name
         if layer.decay is not None:
             assert ((layer.decay >= 0) & (layer.decay <= 1)).all()

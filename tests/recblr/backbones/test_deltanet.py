@@ -12,7 +12,7 @@ import torch
 from recblr.backbones import Batch, make_config
 from recblr.backbones.deltanet import DeltaNet
 from recblr.errors import ConfigError
-from recblr.layers.delta_rule import unrolled, written
+from recblr.layers.delta_rule import exchanged, unrolled
 
 plain = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("plain_ssd.py"))))
 ITEMS, D, HEADS, KEY = 11, 6, 3, 5
@@ -105,6 +105,30 @@ def test_a_traced_state_is_that_of_the_equations():
             np.testing.assert_allclose(layer.state[row], wanted.reshape(8, -1), atol=1e-9)
 
 
+@pytest.mark.parametrize("preset", DeltaNet.presets)
+def test_a_trace_tells_what_is_written_from_what_is_erased_and_their_difference_is_what_entered(preset):
+    for layer in made(preset).trace(batch()).layers:
+        assert layer.written.shape == layer.erased.shape == layer.state.shape
+        np.testing.assert_array_equal(layer.entered, layer.written - layer.erased)
+        assert not layer.erased[:, 0].any()  # nothing has been written yet
+        assert np.abs(layer.erased[:, 1:]).max() > 1e-3
+        shape = (*layer.state.shape[:2], HEADS, -1, KEY)
+        keys = layer.factors.keys
+        for t in range(1, 8):
+            kept = (layer.decay * np.roll(layer.state, 1, axis=1)).reshape(shape)[:, t]
+            found = (kept * keys[:, t]).sum(-1, keepdims=True)  # [B, H, P, 1]
+            erased = layer.write.reshape(shape)[:, t] * found * keys[:, t]
+            np.testing.assert_allclose(layer.erased[:, t], erased.reshape(2, -1), atol=1e-12)
+
+
+def test_what_is_written_under_a_key_that_found_the_same_is_erased_as_much():
+    """Of two events of one item, the second at full strength erases what the first wrote under their key."""
+    _, k, v, decay, beta = associations(steps=2)
+    k[:, 1], v[:, 1] = k[:, 0], v[:, 0]
+    written, erased = exchanged(k, v, torch.ones_like(decay), torch.ones_like(beta))
+    torch.testing.assert_close(erased[:, 1], written[:, 0])
+
+
 def associations(steps=7, heads=2, key=3, width=4):
     g = torch.Generator().manual_seed(3)
 
@@ -134,10 +158,13 @@ def test_the_mix_of_the_values_is_what_the_table_answers():
     q, k, v, decay, beta = associations()
     mix, _ = unrolled(q, k, decay, beta)
     table = torch.zeros(2, 4, 3, dtype=torch.float64)
+    written, erases = exchanged(k, v, decay, beta)
     for t in range(7):
         key = k[0, t].unsqueeze(-2)  # [H, 1, N]
         kept = decay[0, t, :, None, None] * table
-        table = kept + written(k, v, decay, beta)[0, t].unsqueeze(-1) * key
+        torch.testing.assert_close(written[0, t], beta[0, t].unsqueeze(-1) * v[0, t])
+        torch.testing.assert_close(erases[0, t], beta[0, t].unsqueeze(-1) * (kept @ key.mT).squeeze(-1))
+        table = kept + (written - erases)[0, t].unsqueeze(-1) * key
         erased = kept @ (torch.eye(3, dtype=torch.float64) - beta[0, t, :, None, None] * key.mT @ key)
         torch.testing.assert_close(table, erased + (beta[0, t].unsqueeze(-1) * v[0, t]).unsqueeze(-1) * key)
         answered = (table @ q[0, t].unsqueeze(-1)).squeeze(-1)  # [H, P]
