@@ -23,31 +23,86 @@ from recblr.training import TrainConfig
 from recblr.training.loop import Trainer
 from recblr.training.loss import cross_entropy
 
+V, D, L, LAYERS = 3416, 64, 200, 2
+"""Items of ML-1M, width, length of a history, layers: the size that parameters are counted at."""
+C, TAPS, HEADS, STATE = 2 * D, 4, 4, 32
+"""Channels of a mixer, taps of its convolution; heads of a state space, numbers that each of its channels holds."""
+EMBEDDING, NORM, FEED_FORWARD = (V + 1) * D, 2 * D, (D * 4 * D + 4 * D) + (4 * D * D + D)
+
+
+def stack(mixer):
+    """Embedding and norm, then layers of a mixer and a feed-forward part, each with its norm."""
+    return EMBEDDING + NORM + LAYERS * (mixer + NORM + FEED_FORWARD + NORM)
+
+
+def conv(channels):
+    return channels * TAPS + channels
+
+
+def state_space(heads, state, bias):
+    """In: two branches, B and C, a step size a head; of a head: decay, step size, skip; then a norm, and out."""
+    width = 2 * C + 2 * state + heads
+    return (D * width + bias * width) + conv(C + 2 * state) + 3 * heads + C + (C * D + bias * D)
+
+
+def delta_rule(gated):
+    """In: z, queries, keys, values and beta, with the gate a fading; of a gated head: decay and step size."""
+    mixed = 2 * HEADS * STATE + C
+    return D * (C + mixed + HEADS + gated * HEADS) + conv(mixed) + gated * 2 * HEADS + C // HEADS + C * D
+
+
+def hstu(places, biases):
+    """`biases` of a layer: of distances and of spans of time. u, v, q and k go in, one product comes out."""
+    return EMBEDDING + places * D + LAYERS * (biases + D * 4 * D + (D * D + D))
+
+
+def llama(layers):
+    """Without its token embedding; 176 is 8/3 of the width, rounded up to a multiple of 8."""
+    return layers * (4 * D * D + 3 * D * 176 + 2 * D) + D
+
+
+GATED = D * 2 * C + conv(C) + (C * 2 * C + 2 * C) + C * D  # two branches, a convolution, two gates
+ATTENTION = 4 * (D * D + D)
+SSD = stack(state_space(HEADS, STATE, bias=True))
+MAMBA = D * 2 * C + conv(C) + C * (4 + 2 * STATE) + (4 * C + C) + C * STATE + C + C * D  # step sizes of rank 4; A, D
+TIME_MAPS = (HEADS * 4 * HEADS + 4 * HEADS) + (4 * HEADS * HEADS + HEADS)
+PUBLISHED_TIME_MAPS = 2 * (L * L + L)
+GRU4REC = EMBEDDING + 3 * C * (D + C) + (C * D + D)
+HLLM = llama(1) + 1024 * D + D + llama(LAYERS) + 1  # 1024 tokens, one that ends a text, the scale of the logits
+SPANS = 129  # of time
+KEPT = 4 * 4  # PerSRec's segments, tokens after each
 PARAMETERS = {
-    "recblr": 402_240,
-    "lrurec": 355_993,  # complex weights counted as two reals; 322,841 as one
-    "mamba4rec": 363_072,
-    "ssd4rec": {"fixed": 346_336, "reference": 354_928},  # one way as TiM4Rec's code counts it; both ends at d = 64
-    "tim4rec": {"fixed": 346_737, "reference": 508_217, "untimed": 346_336},  # published 508_818: 601 reach no output
-    "sasrec": 331_584,
-    "tbdlru": 402_496,  # RecBLR's and 2 x 128 weights of time
-    "mingru": 401_984,  # RecBLR's, without its 2 x 128 decays
-    "deltanet": {"fixed": 372_368, "ungated": 371_840},  # without the gate 2 x (64 x 4 + 8) fewer
-    "gru4rec": {"fixed": 301_440, "reference": 300_672},  # 2 x 3 x 128 biases more
-    "hstu": 273_234,  # of the published 2 L - 1 position biases of a layer the L that are reached, and L positions
-    "hllm": 216_641,  # of a tiny pair: an item has none, its vector is made from its text
-    "tisasrec": 319_424,
-    "persrec": {  # the wrapped backbone's, and for each of 16 tokens a vector, a position and its biases
-        "fixed": 275_314,
-        "reference": 274_624,  # without the biases of 200 distances and 129 spans of time in each layer
-        "hllm": 217_665,  # positions are turned, not learnt
-        "sasrec": 333_632,
-        "recblr": 402_240,
+    "recblr": stack(GATED + C),
+    "tbdlru": stack(GATED + 2 * C),  # decays as RecBLR's, and weights of time
+    "mingru": stack(GATED),  # no decays of its own
+    "lrurec": stack(3 * C + 2 * (D * C + C) + 2 * (C * D + D)) + V + 1,  # complex weights are two reals; a bias an item
+    "mamba4rec": stack(MAMBA),
+    "ssd4rec": {"fixed": SSD, "reference": stack(state_space(2 * HEADS, 2 * STATE, bias=False))},
+    "tim4rec": {
+        "untimed": SSD,
+        # of gaps: gain, bias, one for the first event; a layer: two maps, two convolutions; the last hands nothing on
+        "fixed": SSD + 3 * HEADS + LAYERS * (TIME_MAPS + 2 * conv(HEADS)) + (LAYERS - 1) * (HEADS + 1 + 2 * HEADS),
+        # the last layer of the published code has one more gate and norm (L + 1 + 2 L), which reach no output
+        "reference": SSD + 2 * L + LAYERS * (PUBLISHED_TIME_MAPS + 2 * conv(HEADS)) + (LAYERS - 1) * (L + 1 + 2 * L),
     },
+    "sasrec": stack(ATTENTION) + L * D,
+    # keys and values of places and of 256 + 1 intervals; a layer: q, k, v and two maps, two norms
+    "tisasrec": EMBEDDING + 2 * (L + 257) * D + LAYERS * (5 * (D * D + D) + 2 * NORM) + NORM,
+    "hstu": hstu(L, L + SPANS),  # the published code has 2 L - 1 distances in a layer, of which L are reached
+    "hllm": HLLM,  # an item has no parameters, its vector is made from its text
+    "persrec": {  # the wrapped backbone's, and for each token kept a vector, a position and its bias
+        "fixed": hstu(L + KEPT, L + KEPT + SPANS) + KEPT * D,
+        "reference": hstu(L + KEPT, 0) + KEPT * D,
+        "hllm": HLLM + KEPT * D,  # positions are turned, not learnt
+        "sasrec": stack(ATTENTION) + (L + KEPT) * D + KEPT * D,
+        "recblr": stack(GATED + C),
+    },
+    "deltanet": {"fixed": stack(delta_rule(gated=True)), "ungated": stack(delta_rule(gated=False))},
+    "gru4rec": {"fixed": GRU4REC + 2 * 3 * C, "reference": GRU4REC},  # of a GRU's three gates, two biases each
     "markov": 0,
     "popularity": 0,
 }
-"""At ML-1M's 3,416 items, d = 64, 2 layers, length 200, from the published codes' layer sizes."""
+"""By preset where they differ, counted from the published codes' layer sizes."""
 
 ITEMS = 12
 CASES = [(name, preset) for name, cls in REGISTRY.items() for preset in cls.presets]
@@ -109,7 +164,7 @@ def test_the_parameter_count_is_the_published_one(name, preset):
     cls = REGISTRY[name]
     published = PARAMETERS[name]
     wanted = published[preset] if isinstance(published, dict) else published
-    assert cls(make_config(cls, preset, n_items=3416)).n_parameters() == wanted
+    assert cls(make_config(cls, preset, n_items=V)).n_parameters() == wanted
 
 
 @pytest.mark.parametrize(("name", "preset"), CASES)
