@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from recblr.backbones.base import Batch, last_hidden
+from recblr.backbones.base import Batch, SequentialBackbone, last_hidden
 from recblr.checkpoint import Run, load_run
 from recblr.errors import HistoryError
 from recblr.runs import looks_like_run, resolve_run
@@ -114,17 +114,24 @@ class Recommender:
         return f"Recommender({self.name!r}: {model.title} {model.preset}, {len(self.run.catalog) - 1} items)"
 
     def recommend(
-        self, history: Sequence[str], k: int = 10, *, times: Sequence[int] | None = None, mask_seen: bool = True
+        self,
+        history: Sequence[str],
+        k: int = 10,
+        *,
+        times: Sequence[int] | None = None,
+        at: int | None = None,
+        mask_seen: bool = True,
     ) -> Recommendations:
         """The k best next items; with `mask_seen`, none that the history already holds.
 
-        `times` are unix seconds, one an event, never decreasing. Unknown ids are skipped and reported.
+        `times` are unix seconds, one an event, never decreasing. `at` is the moment of the request, for a model that
+        reads it (HSTU reference); without it, that of the last event. Unknown ids are skipped and reported.
         Raises HistoryError for an empty history, one without any known id, times that do not fit, or k < 1.
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise HistoryError(f"k is {k!r}: ask for a whole number of items, at least 1")
         read, model = self.read(history, times), self.run.model
-        scores = self._scores(read).astype(np.float64)
+        scores = self._scores(read, at).astype(np.float64)
         scores[0] = -np.inf
         if mask_seen:
             scores[read.seen] = -np.inf
@@ -138,15 +145,18 @@ class Recommender:
         notes = (
             *_notes(read, model.config.max_len),
             *model.untimed_notes(read.batch()),
+            *_unasked(read, at, model),
             *_clipped(int(k), rankable, mask_seen),
         )
         return Recommendations(
             rows=rows, used=len(read.items), truncated=read.truncated, skipped=read.skipped, notes=notes
         )
 
-    def scores(self, history: Sequence[str], times: Sequence[int] | None = None) -> Float[NDArray[np.float32], " V"]:
-        """Logits of every catalogue row for the next event; row 0 is padding and no item."""
-        return self._scores(self.read(history, times))
+    def scores(
+        self, history: Sequence[str], times: Sequence[int] | None = None, at: int | None = None
+    ) -> Float[NDArray[np.float32], " V"]:
+        """Logits of every catalogue row for the next event; row 0 is padding and no item. `at` as in `recommend`."""
+        return self._scores(self.read(history, times), at)
 
     def trace(self, history: Sequence[str], times: Sequence[int] | None = None) -> Trace:
         """What happened inside, event by event, as a batch of one row."""
@@ -186,8 +196,10 @@ class Recommender:
             has_times=times is not None,
         )
 
-    def _scores(self, read: History) -> Float[NDArray[np.float32], " V"]:
+    def _scores(self, read: History, at: int | None = None) -> Float[NDArray[np.float32], " V"]:
         model, batch = self.run.model, read.batch()
+        if at is not None:
+            batch = batch.asked_at(torch.tensor([_request(at, read, model)]))
         with torch.inference_mode():
             scores = model.scores(last_hidden(model(batch), batch.lengths))[0]
         return np.asarray(scores.float().numpy())
@@ -233,6 +245,24 @@ def _notes(read: History, max_len: int) -> list[str]:
     if read.truncated:
         notes.append(f"the model reads the last {max_len} events; older ones left out: {read.truncated}")
     return notes
+
+
+def _request(at: int, read: History, model: SequentialBackbone) -> int:
+    """The moment of a request, where the model reads it."""
+    if not model.reads_next_time:
+        raise HistoryError(f"{model.title} {model.preset} does not read the moment of a request: leave `at` out")
+    if not read.has_times:
+        raise HistoryError(f"at is {at!r}, and the history has no times to count from: give `times` as well")
+    moment = int(_moments([at], 1)[0])
+    if moment < read.times[-1]:
+        raise HistoryError(f"at is {at}, before the last event at {read.times[-1]}: a request follows its history")
+    return moment
+
+
+def _unasked(read: History, at: int | None, model: SequentialBackbone) -> list[str]:
+    if at is not None or not model.reads_next_time or not read.has_times:
+        return []
+    return ["asked at the moment of the last event: give that of the request, `at`, which this model reads"]
 
 
 def _clipped(k: int, rankable: int, mask_seen: bool) -> list[str]:

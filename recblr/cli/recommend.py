@@ -23,6 +23,8 @@ class RecommendOptions:
     """How many items."""
     times: str | None = None
     """Unix seconds of the events, separated by commas, as many as there are ids."""
+    at: int | None = None
+    """Unix seconds of the request, for a model that reads it; without it, the moment of the last event."""
     keep_seen: bool = False
     """Let items of the history be recommended again."""
 
@@ -30,7 +32,8 @@ class RecommendOptions:
 def run(options: RecommendOptions) -> Recommendations:
     """Raises CheckpointError for a run that cannot be opened, HistoryError for a history that cannot be read."""
     history, times = parse_history(options.history), parse_times(options.times)
-    return load(options.run).recommend(history, options.k, times=times, mask_seen=not options.keep_seen)
+    recommender = load(options.run)
+    return recommender.recommend(history, options.k, times=times, at=options.at, mask_seen=not options.keep_seen)
 
 
 def lines(result: Recommendations) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,45 @@ def test_k_that_is_no_positive_whole_number_is_an_error(model: Recommender, k: A
 def test_times_that_do_not_fit_are_an_error(model: Recommender, times: Any, words: str) -> None:
     with pytest.raises(HistoryError, match=words):
         model.recommend(ids(1, 2), times=times)
+
+
+def timed(folder: Path, preset: str) -> Recommender:
+    cls = backbone("hstu")
+    torch.manual_seed(3)
+    inner = cls(make_config(cls, preset, n_items=N_ITEMS, max_len=MAX_LEN, d=8)).eval()
+    torch.nn.init.normal_(inner.layers[0].time_bias, std=3.0)
+    return Recommender(replace(load_run(folder), model=inner))
+
+
+def test_a_model_that_reads_the_moment_of_the_request_is_asked_at_it(folder: Path) -> None:
+    asked = timed(folder, "reference")
+    plain = asked.recommend(ids(1, 2), times=[100, 200])
+    assert "give that of the request" in plain.notes[0]
+    assert asked.recommend(ids(1, 2), times=[100, 200], at=200).rows == plain.rows
+    later = asked.recommend(ids(1, 2), times=[100, 200], at=9_000_000)
+    assert (later.notes, later.used) == ((), 2)
+    assert [row.score for row in later] != [row.score for row in plain]
+    inner = asked.run.model
+    whole = Batch(items=torch.tensor([[1, 2, 3]]), times=torch.tensor([[100, 200, 9_000_000]]))
+    with torch.no_grad():  # the next event's time is that of the request, whatever its item
+        expected = inner.scores(inner(whole))[0, 1]
+    np.testing.assert_allclose(asked.scores(ids(1, 2), [100, 200], 9_000_000), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("preset", "times", "at", "words"),
+    [
+        ("fixed", [100, 200], 300, "HSTU fixed does not read the moment of a request"),
+        ("reference", None, 300, "the history has no times to count from"),
+        ("reference", [100, 200], 199, "before the last event at 200"),
+        ("reference", [100, 200], "soon", "whole numbers"),
+    ],
+)
+def test_a_moment_that_cannot_be_asked_at_is_an_error(
+    folder: Path, preset: str, times: Any, at: Any, words: str
+) -> None:
+    with pytest.raises(HistoryError, match=words):
+        timed(folder, preset).recommend(ids(1, 2), times=times, at=at)
 
 
 def test_times_may_be_a_numpy_array(model: Recommender) -> None:
