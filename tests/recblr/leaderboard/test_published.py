@@ -34,6 +34,16 @@ def test_every_published_figure_names_a_table_a_backbone_and_a_source() -> None:
             assert preset in REGISTRY[backbone].presets
 
 
+def test_every_backbone_that_learns_has_a_published_figure_or_a_reason_why_not() -> None:
+    published = read_published()
+    with_figures = {one.backbone for one in published.numbers}
+    assert with_figures | set(published.none) == {name for name, cls in REGISTRY.items() if cls.learns}
+    assert not with_figures & set(published.none)
+    for why in published.none.values():
+        assert why[0].islower()  # the page makes a sentence of it
+        assert not why.endswith(".")
+
+
 @pytest.mark.parametrize(
     ("backbone", "table", "figure"),
     [
