@@ -42,6 +42,7 @@ OPTIONAL = {
     "polars": "read where a caller hands over a polars frame; pandas is enough",
     "transformers": "takes seconds to import, and only who builds an HLLM needs it",
     "tokenizers": "as transformers, which brings it",
+    "huggingface_hub": "as transformers, which brings it",
 }
 """Packages that need not be installed, so they are imported inside the function that uses them."""
 

@@ -21,7 +21,6 @@ from torch.nn.functional import pad
 
 from recblr.data.log import Catalog, InteractionLog
 from recblr.errors import ConfigError, HistoryError, RecblrError
-from recblr.layers.elapsed import untimed
 from recblr.trace import Trace
 
 State = dict[str, Tensor]
@@ -85,6 +84,11 @@ class Batch:
             )
         times[rows, lengths] = moments
         return Batch(items=items, times=times)
+
+
+def untimed(times: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> bool:
+    """Whether a batch comes from a log without times: they are all zero."""
+    return not bool((times[mask] != 0).any())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,13 +34,13 @@ from lrscan import linear_scan, linear_step
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu, softplus
 
-from recblr.backbones.base import BackboneConfig, State
+from recblr.backbones.base import BackboneConfig, State, untimed
 from recblr.backbones.recblr import BDLRU, RecBLRConfig
 from recblr.backbones.tied import normal_init
 from recblr.backbones.timed import TimedLayer, TimedStack
 from recblr.errors import ConfigError
 from recblr.layers.dropout import Dropout
-from recblr.layers.elapsed import bounded, untimed
+from recblr.layers.elapsed import bounded
 from recblr.layers.holding import LayerNorm, held, sloped
 from recblr.layers.recorder import Record
 

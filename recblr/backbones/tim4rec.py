@@ -29,14 +29,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import hardswish, silu
 
-from recblr.backbones.base import BackboneConfig, Batch, Flags, State
+from recblr.backbones.base import BackboneConfig, Batch, Flags, State, untimed
 from recblr.backbones.ssd4rec import SSDConfig
 from recblr.backbones.tied import normal_init
 from recblr.backbones.timed import TimedLayer, TimedStack
 from recblr.errors import ConfigError, HistoryError
 from recblr.layers.conv import CausalConv
 from recblr.layers.dropout import Dropout
-from recblr.layers.elapsed import untimed
 from recblr.layers.holding import LayerNorm
 from recblr.layers.recorder import Record
 from recblr.layers.ssd import SSD, Adjust

@@ -29,11 +29,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from recblr.backbones.base import BackboneConfig, Batch, Flags, State
+from recblr.backbones.base import BackboneConfig, Batch, Flags, State, untimed
 from recblr.backbones.tied import TiedBackbone
 from recblr.errors import ConfigError, HistoryError
 from recblr.layers.dropout import Dropout
-from recblr.layers.elapsed import NEVER, bounded, elapsed, smallest_gap, untimed, visible_pairs
+from recblr.layers.elapsed import NEVER, bounded, elapsed, smallest_gap, visible_pairs
 from recblr.layers.holding import LayerNorm
 from recblr.layers.interval_attention import IntervalBlock, Relations
 from recblr.layers.left_padding import from_left, last_step, to_left

@@ -32,11 +32,6 @@ def smallest_gap(times: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
     return torch.cat([first, gaps], dim=1).cummin(dim=1).values
 
 
-def untimed(times: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> bool:
-    """Whether a batch comes from a log without times: they are all zero."""
-    return not bool((times[mask] != 0).any())
-
-
 def visible_pairs(mask: Bool[Tensor, "B T"]) -> Bool[Tensor, "B T T"]:
     """Reader t sees source s: s is no later than t, and not padding."""
     steps = mask.shape[1]
