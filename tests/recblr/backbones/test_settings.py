@@ -1,7 +1,7 @@
 """What the published backbones are set to and start from: their settings, their initial weights, their dropout.
 
-Each table is complete for the backbones that it names: a preset, a setting, a parameter or a dropout that it lacks fails
-a test. A backbone of one's own needs no row here.
+Each table is complete for the backbones that it names: a preset, a setting, a parameter or a dropout that it lacks
+fails a test. A backbone of one's own needs no row here.
 """
 
 import math
