@@ -68,7 +68,7 @@ class Batch:
         return self.mask.sum(dim=1)
 
     def asked_at(self, moments: Int[Tensor, " B"]) -> Batch:
-        """With the moment of a request, unix seconds, in the slot after each row's last event; 0 reads as none.
+        """With the moment of a request, unix seconds, in the slot after each row's last event.
 
         Only backbones that read the next event's time (`reads_next_time`) look there. Raises HistoryError for a moment
         before the last event.

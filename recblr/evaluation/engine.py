@@ -11,7 +11,7 @@ from itertools import chain
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -70,6 +70,11 @@ def _rank_hidden(
     return torch.cat(ranks).double().numpy(), torch.cat(top).numpy()
 
 
+def _moments(log: InteractionLog, positions: NDArray[np.int64]) -> Int[Tensor, " B"]:
+    """When the targets at `positions` are asked for: at their time, or that of the event before where it is later."""
+    return torch.from_numpy(np.maximum(log.times[positions], log.times[positions - 1]))
+
+
 def rank_targets(
     model: SequentialBackbone,
     log: InteractionLog,
@@ -99,7 +104,7 @@ def rank_targets(
         for rows in batches(windows, batch_size):
             batch = to_batch(log, windows.begin[rows], windows.end[rows], place)
             if model.reads_next_time:
-                batch = batch.asked_at(torch.from_numpy(log.times[windows.end[rows]]).to(place))
+                batch = batch.asked_at(_moments(log, windows.end[rows]).to(place))
             hidden = model(batch)  # [B, T, d]
             which = np.concatenate([by_window[bounds[row] : bounds[row + 1]] for row in rows])
             row_of = np.repeat(np.arange(len(rows)), bounds[rows + 1] - bounds[rows])

@@ -131,6 +131,8 @@ def test_a_backbone_that_reads_the_time_of_the_request_is_asked_at_that_of_the_t
         scores = model.scores(hidden)[:, position - own.start - 1]
         ranks.append(float(rank_of_target(scores, torch.tensor([log.items[position]]))))
     assert result.ranks.tolist() == ranks
+    backwards = replace(log, times=log.times[::-1].copy())  # a log in an order of its own: asked at the last event
+    assert len(way(model, backwards, "recbole").ranks) == len(ranks)
 
 
 def test_the_newest_target_of_a_long_history_is_exact_at_any_stride(
