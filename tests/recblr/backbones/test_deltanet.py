@@ -14,7 +14,7 @@ from recblr.backbones.deltanet import DeltaNet
 from recblr.errors import ConfigError
 from recblr.layers.delta_rule import exchanged, unrolled
 
-plain = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("plain_ssd.py"))))
+plain = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("plain.py"))))
 ITEMS, D, HEADS, KEY = 11, 6, 3, 5
 SMALL = {"n_items": ITEMS, "d": D, "heads": HEADS, "key": KEY, "max_len": 12}
 
@@ -34,10 +34,6 @@ def batch(steps=8, rows=2):
     return Batch(items=items, times=torch.zeros_like(items))
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 def plain_mixer(own, x, heads, key):
     """The block for one history, by loops over events and heads: (outputs, states [T, H, P, N])."""
     inner, width = own["project_out.weight"].shape[1], len(own["norm_weight"])
@@ -53,7 +49,7 @@ def plain_mixer(own, x, heads, key):
             q, k = (mixed[start + h * key :][:key] for start in (0, heads * key))
             q, k = q / math.sqrt(q @ q), k / math.sqrt(k @ k)
             v = mixed[2 * heads * key + h * width :][:width]
-            beta, decay = sigmoid(b[h]), 1.0
+            beta, decay = plain.sigmoid(b[h]), 1.0
             if len(delta):
                 decay = math.exp(-math.exp(own["A_log"][h]) * plain.softplus(delta[h] + own["dt_bias"][h]))
             tables[h] = decay * tables[h] @ (np.eye(key) - beta * np.outer(k, k)) + beta * np.outer(v, k)

@@ -14,7 +14,7 @@ from recblr.backbones.gru4rec import GRU4Rec
 from recblr.errors import ConfigError
 
 HERE = Path(__file__).parent
-plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain_ssd.py")))
+plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain.py")))
 common = SimpleNamespace(**runpy.run_path(str(HERE / "plain_check.py")))
 HIDDEN = 7
 

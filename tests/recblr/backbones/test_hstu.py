@@ -1,6 +1,9 @@
 """What is particular to HSTU: the published equations, the time of a request, the biases by distance and time."""
 
 import math
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from recblr.backbones import Batch, make_config
 from recblr.backbones.hstu import HSTU
 from recblr.errors import ConfigError, HistoryError
 from recblr.layers.pointwise_attention import BUCKETS, EDGES, time_bucket
+
+plain = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("plain.py"))))
 
 ITEMS, D, HEADS, LENGTH = 20, 8, 2, 12
 YEAR = 365 * 86_400
@@ -38,14 +43,6 @@ def outputs(model, whole):
         return model(whole)
 
 
-def plain_norm(x):
-    return (x - x.mean()) / math.sqrt(x.var() + 1e-6)
-
-
-def plain_silu(x):
-    return x / (1 + np.exp(-x))
-
-
 def published(model, items, times, *, target=True, divisor=None):
     """The published equations for one history, in float64 numpy and loops over events, heads and sources."""
     w = {name: value.detach().double().numpy() for name, value in model.state_dict().items()}
@@ -55,7 +52,7 @@ def published(model, items, times, *, target=True, divisor=None):
     for layer in range(model.config.n_layers):
         own = {name.split(".", 2)[2]: value for name, value in w.items() if name.startswith(f"layers.{layer}.")}
         u, v, q, k = zip(
-            *(np.split(plain_silu(own["project_in.weight"] @ plain_norm(one)), 4) for one in x), strict=True
+            *(np.split(plain.silu(own["project_in.weight"] @ plain.norm(one, eps=1e-6)), 4) for one in x), strict=True
         )
         new = []
         for i in range(n):
@@ -65,8 +62,8 @@ def published(model, items, times, *, target=True, divisor=None):
                 for j in range(i + 1):
                     bucket = min(math.floor(math.log(max(abs(asked[i] - times[j]), 1)) / 0.301), 128)
                     score = q[i][part] @ k[j][part] + own["position_bias"][i - j] + own["time_bias"][bucket]
-                    read[part] += plain_silu(score) / (divisor or i + 1) * v[j][part]
-            gated = u[i] * plain_norm(read)
+                    read[part] += plain.silu(score) / (divisor or i + 1) * v[j][part]
+            gated = u[i] * plain.norm(read, eps=1e-6)
             new.append(x[i] + own["project_out.weight"] @ gated + own["project_out.bias"])
         x = new
     hidden = np.stack([one / max(np.linalg.norm(one), 1e-6) for one in x])
@@ -202,7 +199,7 @@ def test_the_traced_parts_of_the_score_give_the_traced_attention(preset):
     for layer in model.trace(whole).layers:
         score = layer.score_content + layer.score_position + layer.score_time
         n = np.arange(1, 10)[:, None] if preset == "fixed" else LENGTH
-        wanted = plain_silu(score) / n * np.tri(9)
+        wanted = plain.silu(score) / n * np.tri(9)
         np.testing.assert_allclose(layer.mix, wanted, atol=1e-12)
         assert (layer.mix < 0).any()
         assert layer.read.shape == (3, 9, D)

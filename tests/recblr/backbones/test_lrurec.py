@@ -15,7 +15,7 @@ from recblr.backbones.lrurec import LRU, LRURec
 from recblr.errors import ConfigError
 
 HERE = Path(__file__).parent
-plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain_ssd.py")))
+plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain.py")))
 common = SimpleNamespace(**runpy.run_path(str(HERE / "plain_check.py")))
 
 

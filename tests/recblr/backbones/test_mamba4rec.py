@@ -1,6 +1,9 @@
 """What is particular to Mamba4Rec: the published equations, the two starts of Delta, the single layer."""
 
 import math
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from torch.nn.functional import softplus
 from recblr.backbones import Batch, make_config
 from recblr.backbones.mamba4rec import Mamba4Rec
 from recblr.errors import ConfigError
+
+plain = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("plain.py"))))
 
 ITEMS, D, N = 11, 6, 3
 
@@ -30,18 +35,6 @@ def batch(steps=8, rows=2):
     return Batch(items=items, times=torch.zeros_like(items))
 
 
-def plain_norm(x, weight, bias):
-    return (x - x.mean()) / math.sqrt(x.var() + 1e-12) * weight + bias
-
-
-def plain_silu(x):
-    return x / (1 + np.exp(-x))
-
-
-def plain_gelu(x):
-    return np.array([0.5 * one * (1 + math.erf(one / math.sqrt(2))) for one in x])
-
-
 def plain_mamba(own, x):
     """The published block for one history, by loops over events, channels and numbers of the state."""
     rank, inner, taps = own["step_size.weight"].shape[1], len(own["D"]), own["conv.weight"].shape[1]
@@ -52,7 +45,7 @@ def plain_mamba(own, x):
         u = own["conv.bias"].copy()
         for back, past in enumerate(reversed(entered[-taps:])):
             u += own["conv.weight"][:, taps - 1 - back] * past
-        u = plain_silu(u)
+        u = plain.silu(u)
         low, b, c = np.split(own["select.weight"] @ u, [rank, rank + N])
         delta = np.log1p(np.exp(own["step_size.weight"] @ low + own["step_size.bias"]))
         y = own["D"] * u
@@ -61,23 +54,23 @@ def plain_mamba(own, x):
                 decay = math.exp(-delta[channel] * math.exp(own["A_log"][channel, n]))
                 h[channel, n] = decay * h[channel, n] + delta[channel] * u[channel] * b[n]
                 y[channel] += h[channel, n] * c[n]
-        out.append(own["project_out.weight"] @ (y * plain_silu(z)))
+        out.append(own["project_out.weight"] @ (y * plain.silu(z)))
     return out
 
 
 def stated(model, items, residual):
     """Hidden states [T, d] of one history."""
     w = {name: value.detach().numpy() for name, value in model.state_dict().items()}
-    x = [plain_norm(w["item_embedding.weight"][v], w["norm.weight"], w["norm.bias"]) for v in items]
+    x = [plain.norm(w["item_embedding.weight"][v], w["norm.weight"], w["norm.bias"]) for v in items]
     for layer in range(model.config.n_layers):
         own = {name.split(".", 2)[2]: value for name, value in w.items() if name.startswith(f"layers.{layer}.")}
         mixer = {name.removeprefix("mixer."): value for name, value in own.items() if name.startswith("mixer.")}
         new = []
         for before, y in zip(x, plain_mamba(mixer, x), strict=True):
-            y = plain_norm(y + before if residual else y, own["norm.weight"], own["norm.bias"])
-            inner = plain_gelu(own["feed_forward.widen.weight"] @ y + own["feed_forward.widen.bias"])
+            y = plain.norm(y + before if residual else y, own["norm.weight"], own["norm.bias"])
+            inner = plain.gelu(own["feed_forward.widen.weight"] @ y + own["feed_forward.widen.bias"])
             fed = own["feed_forward.narrow.weight"] @ inner + own["feed_forward.narrow.bias"]
-            new.append(plain_norm(y + fed, own["feed_forward.norm.weight"], own["feed_forward.norm.bias"]))
+            new.append(plain.norm(y + fed, own["feed_forward.norm.weight"], own["feed_forward.norm.bias"]))
         x = new
     return np.stack(x)
 

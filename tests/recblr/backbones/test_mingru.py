@@ -1,6 +1,9 @@
 """What is particular to minGRU: the paper's equations, one gate for forgetting and writing, the two candidates."""
 
 import math
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ import torch
 from recblr.backbones import Batch, make_config
 from recblr.backbones.mingru import MinGRU, positive
 from recblr.errors import ConfigError
+
+plain = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("plain.py"))))
 
 ITEMS, D = 11, 6
 
@@ -28,14 +33,6 @@ def batch(steps=8, rows=2):
     return Batch(items=items, times=torch.zeros_like(items))
 
 
-def plain_norm(x, weight, bias):
-    return (x - x.mean()) / math.sqrt(x.var() + 1e-12) * weight + bias
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 def plain_mixer(own, x, preset):
     """The block for one history, event by event and channel by channel."""
     inner, taps = own["conv.weight"].shape
@@ -46,29 +43,29 @@ def plain_mixer(own, x, preset):
         u = own["conv.bias"].copy()
         for back, past in enumerate(reversed(entered[-taps:])):
             u += own["conv.weight"][:, taps - 1 - back] * past
-        r, c = np.split(own["gates.weight"] @ (u * sigmoid(u)) + own["gates.bias"], 2)
+        r, c = np.split(own["gates.weight"] @ plain.silu(u) + own["gates.bias"], 2)
         for channel in range(inner):
-            z, candidate = sigmoid(r[channel]), c[channel]
+            z, candidate = plain.sigmoid(r[channel]), c[channel]
             if preset == "positive":
-                candidate = candidate + 0.5 if candidate >= 0 else sigmoid(candidate)
+                candidate = candidate + 0.5 if candidate >= 0 else plain.sigmoid(candidate)
             h[channel] = (1 - z) * h[channel] + z * candidate
-        out.append(own["project_out.weight"] @ (v * sigmoid(v) * h))
+        out.append(own["project_out.weight"] @ (plain.silu(v) * h))
     return out
 
 
 def stated(model, items, preset):
     """Hidden states [T, d] of one history."""
     w = {name: value.detach().numpy() for name, value in model.state_dict().items()}
-    x = [plain_norm(w["item_embedding.weight"][v], w["norm.weight"], w["norm.bias"]) for v in items]
+    x = [plain.norm(w["item_embedding.weight"][v], w["norm.weight"], w["norm.bias"]) for v in items]
     for layer in range(model.config.n_layers):
         own = {name.split(".", 2)[2]: value for name, value in w.items() if name.startswith(f"layers.{layer}.")}
         mixer = {name.removeprefix("mixer."): value for name, value in own.items() if name.startswith("mixer.")}
         new = []
         for before, y in zip(x, plain_mixer(mixer, x, preset), strict=True):
-            y = plain_norm(y + before, own["norm.weight"], own["norm.bias"])
+            y = plain.norm(y + before, own["norm.weight"], own["norm.bias"])
             inner = own["feed_forward.widen.weight"] @ y + own["feed_forward.widen.bias"]
-            fed = own["feed_forward.narrow.weight"] @ (inner * sigmoid(inner)) + own["feed_forward.narrow.bias"]
-            new.append(plain_norm(y + fed, own["feed_forward.norm.weight"], own["feed_forward.norm.bias"]))
+            fed = own["feed_forward.narrow.weight"] @ plain.silu(inner) + own["feed_forward.narrow.bias"]
+            new.append(plain.norm(y + fed, own["feed_forward.norm.weight"], own["feed_forward.norm.bias"]))
         x = new
     return np.stack(x)
 

@@ -1,6 +1,9 @@
 """What is particular to PerSRec: the mask, the published equations, the cached pass, the two losses at a boundary."""
 
 import math
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +19,8 @@ from recblr.explain import ask
 from recblr.explain.memory import gap_response
 from recblr.layers.segments import Segments
 from recblr.training import TrainConfig, Trainer
+
+plain = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("plain.py"))))
 
 ITEMS, D, HEADS, LENGTH = 20, 8, 2, 12
 SEGMENT, TOKENS = 3, 2
@@ -101,14 +106,6 @@ def test_slots_are_those_of_a_sequence_that_is_laid_out_by_hand(n, k, j):
 # The published equations
 
 
-def plain_norm(x):
-    return (x - x.mean()) / math.sqrt(x.var() + 1e-6)
-
-
-def plain_silu(x):
-    return x / (1 + np.exp(-x))
-
-
 def laid_out(items, times):
     """[(row of items and then tokens, time, segment, whether a token)] of one history."""
     slots = []
@@ -121,7 +118,7 @@ def laid_out(items, times):
     return slots
 
 
-def plain(model, items, times, *, biased, divisor=None):
+def slot_by_slot(model, items, times, *, biased, divisor=None):
     """One history in float64 numpy and loops over slots, heads and sources."""
     w = {name.removeprefix("inner."): value.detach().numpy() for name, value in model.state_dict().items()}
     vectors = np.concatenate([w["item_embedding.weight"], w["tokens.weight"]])
@@ -131,7 +128,7 @@ def plain(model, items, times, *, biased, divisor=None):
     for layer in range(model.config.n_layers):
         own = {name.split(".", 2)[2]: value for name, value in w.items() if name.startswith(f"layers.{layer}.")}
         u, v, q, k = zip(
-            *(np.split(plain_silu(own["project_in.weight"] @ plain_norm(one)), 4) for one in x), strict=True
+            *(np.split(plain.silu(own["project_in.weight"] @ plain.norm(one, eps=1e-6)), 4) for one in x), strict=True
         )
         new = []
         for i, (_, time, segment, _) in enumerate(slots):
@@ -144,8 +141,8 @@ def plain(model, items, times, *, biased, divisor=None):
                     if biased:
                         bucket = min(math.floor(math.log(max(abs(time - slots[j][1]), 1)) / 0.301), 128)
                         score += own["position_bias"][i - j] + own["time_bias"][bucket]
-                    read[here] += plain_silu(score) / (divisor or len(seen)) * v[j][here]
-            new.append(x[i] + own["project_out.weight"] @ (u[i] * plain_norm(read)) + own["project_out.bias"])
+                    read[here] += plain.silu(score) / (divisor or len(seen)) * v[j][here]
+            new.append(x[i] + own["project_out.weight"] @ (u[i] * plain.norm(read, eps=1e-6)) + own["project_out.bias"])
         x = new
     hidden = np.stack([one / max(np.linalg.norm(one), 1e-6) for one, slot in zip(x, slots, strict=True) if not slot[3]])
     table = w["item_embedding.weight"]
@@ -165,7 +162,7 @@ def test_a_preset_equals_a_plain_statement_of_its_equations(preset, stated):
     hidden = outputs(model, whole)
     scores = model.scores(hidden).detach()
     for row in range(3):
-        wanted, logits = plain(model, whole.items[row].tolist(), whole.times[row].tolist(), **stated)
+        wanted, logits = slot_by_slot(model, whole.items[row].tolist(), whole.times[row].tolist(), **stated)
         np.testing.assert_allclose(hidden[row].numpy(), wanted, atol=1e-6)
         np.testing.assert_allclose(scores[row, :, 1:].numpy(), logits[:, 1:], atol=1e-6)
 

@@ -14,7 +14,7 @@ from recblr.backbones import Batch, make_config
 from recblr.backbones.recblr import BDLRU, RecBLR, initial_lambda
 
 HERE = Path(__file__).parent
-plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain_ssd.py")))
+plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain.py")))
 common = SimpleNamespace(**runpy.run_path(str(HERE / "plain_check.py")))
 
 

@@ -14,7 +14,7 @@ from recblr.backbones.sasrec import SASRec
 from recblr.errors import ConfigError, HistoryError
 
 HERE = Path(__file__).parent
-plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain_ssd.py")))
+plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain.py")))
 common = SimpleNamespace(**runpy.run_path(str(HERE / "plain_check.py")))
 HEADS, LENGTH = 2, 12
 

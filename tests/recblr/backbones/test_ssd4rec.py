@@ -15,7 +15,7 @@ from recblr.errors import ConfigError, RecblrError
 from recblr.training import TrainConfig, Trainer
 
 HERE = Path(__file__).parent
-plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain_ssd.py")))
+plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain.py")))
 ring = runpy.run_path(str(HERE.parent / "training/ring.py"))["ring"]
 ITEMS, D, N = 11, 6, 3
 SMALL = {"d": D, "heads": 2, "state": N, "max_len": 12}

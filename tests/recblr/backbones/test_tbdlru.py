@@ -1,6 +1,9 @@
 """What is particular to time-decay BD-LRU: its equations, gaps of all kinds, half-lives in days, RecBLR inside it."""
 
 import math
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from recblr.backbones import Batch, make_config
 from recblr.backbones.recblr import RecBLR
 from recblr.backbones.tbdlru import DAY, TBDLRU, TimeBDLRU
 from recblr.errors import ConfigError
+
+plain = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("plain.py"))))
 
 ITEMS, D = 11, 6
 YEAR = 365 * 86_400
@@ -32,14 +37,6 @@ def batch(gaps=(0, 60, 0, 90_000, 5, YEAR, 3_600, 3_600), rows=2):
     return Batch(items=items, times=torch.tensor(gaps).cumsum(0).expand(rows, -1) + 10**9)
 
 
-def plain_norm(x, weight, bias):
-    return (x - x.mean()) / math.sqrt(x.var() + 1e-12) * weight + bias
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 def plain_mixer(own, x, times, tau0):
     """The block for one history, event by event and channel by channel."""
     inner, taps = own["conv.weight"].shape
@@ -52,30 +49,30 @@ def plain_mixer(own, x, times, tau0):
         u = own["conv.bias"].copy()
         for back, past in enumerate(reversed(entered[-taps:])):
             u += own["conv.weight"][:, taps - 1 - back] * past
-        u = u * sigmoid(u)
+        u = plain.silu(u)
         r, i = np.split(own["gates.weight"] @ u + own["gates.bias"], 2)
         for channel in range(inner):
             lam, w = own["lam"][channel], own["w"][channel]
             count = 1 + math.log1p(math.exp(w)) * math.log1p(gap / tau0)
-            decay = math.exp(-math.log1p(math.exp(lam)) * sigmoid(r[channel]) * count)
-            h[channel] = decay * h[channel] + math.sqrt(1 - decay**2) * sigmoid(i[channel]) * u[channel]
-        out.append(own["project_out.weight"] @ (z * sigmoid(z) * h))
+            decay = math.exp(-math.log1p(math.exp(lam)) * plain.sigmoid(r[channel]) * count)
+            h[channel] = decay * h[channel] + math.sqrt(1 - decay**2) * plain.sigmoid(i[channel]) * u[channel]
+        out.append(own["project_out.weight"] @ (plain.silu(z) * h))
     return out
 
 
 def stated(model, items, times):
     """Hidden states [T, d] of one history."""
     w = {name: value.detach().numpy() for name, value in model.state_dict().items()}
-    x = [plain_norm(w["item_embedding.weight"][v], w["norm.weight"], w["norm.bias"]) for v in items]
+    x = [plain.norm(w["item_embedding.weight"][v], w["norm.weight"], w["norm.bias"]) for v in items]
     for layer in range(model.config.n_layers):
         own = {name.split(".", 2)[2]: value for name, value in w.items() if name.startswith(f"layers.{layer}.")}
         mixer = {name.removeprefix("mixer."): value for name, value in own.items() if name.startswith("mixer.")}
         new = []
         for before, y in zip(x, plain_mixer(mixer, x, times, model.config.tau0_seconds), strict=True):
-            y = plain_norm(y + before, own["norm.weight"], own["norm.bias"])
+            y = plain.norm(y + before, own["norm.weight"], own["norm.bias"])
             inner = own["feed_forward.widen.weight"] @ y + own["feed_forward.widen.bias"]
-            fed = own["feed_forward.narrow.weight"] @ (inner * sigmoid(inner)) + own["feed_forward.narrow.bias"]
-            new.append(plain_norm(y + fed, own["feed_forward.norm.weight"], own["feed_forward.norm.bias"]))
+            fed = own["feed_forward.narrow.weight"] @ plain.silu(inner) + own["feed_forward.narrow.bias"]
+            new.append(plain.norm(y + fed, own["feed_forward.norm.weight"], own["feed_forward.norm.bias"]))
         x = new
     return np.stack(x)
 

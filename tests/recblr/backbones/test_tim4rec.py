@@ -17,7 +17,7 @@ from recblr.layers.time_branch import published_gaps
 from recblr.training import TrainConfig, Trainer
 
 HERE = Path(__file__).parent
-plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain_ssd.py")))
+plain = SimpleNamespace(**runpy.run_path(str(HERE / "plain.py")))
 ring = runpy.run_path(str(HERE.parent / "training/ring.py"))["ring"]
 ITEMS, D, N, LENGTH = 11, 6, 3, 10
 YEAR = 365 * 86_400

@@ -4,6 +4,7 @@ import math
 import runpy
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from recblr.backbones import Batch, make_config
 from recblr.backbones.tisasrec import TiSASRec
 from recblr.errors import ConfigError, HistoryError
 from recblr.training import TrainConfig, Trainer
+
+plain = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("plain.py"))))
 
 ITEMS, D, HEADS, LENGTH, SPAN = 20, 8, 2, 12, 16
 YEAR = 365 * 86_400
@@ -55,10 +58,6 @@ def causal_interval(times, i, j):
     return math.floor((times[i] - times[j]) / (min(gaps) if gaps else 1) + 0.5)
 
 
-def plain_norm(x, weight, bias):
-    return (x - x.mean()) / math.sqrt(x.var() + 1e-8) * weight + bias
-
-
 def stated(model, items, times, *, padded):
     """The published blocks for one history, in float64 numpy and loops over slots, heads and sources.
 
@@ -76,7 +75,7 @@ def stated(model, items, times, *, padded):
         def linear(name, one, own=own):
             return own[f"{name}.weight"] @ one + own[f"{name}.bias"]
 
-        readers = [plain_norm(one, own["query_norm.weight"], own["query_norm.bias"]) for one in x]
+        readers = [plain.norm(one, own["query_norm.weight"], own["query_norm.bias"], 1e-8) for one in x]
         q = [linear("attention.query", one) for one in readers]
         k, v = ([linear(f"attention.{name}", one) for one in x] for name in ("key", "value"))
         new = []
@@ -94,11 +93,11 @@ def stated(model, items, times, *, padded):
                 weights = np.exp(np.array(scores) - max(scores))
                 for weight, offer in zip(weights / weights.sum(), offers, strict=True):
                     mixed[part] += weight * offer
-            y = plain_norm(readers[i] + mixed, own["norm.weight"], own["norm.bias"])
+            y = plain.norm(readers[i] + mixed, own["norm.weight"], own["norm.bias"], 1e-8)
             y = y + linear("narrow", np.maximum(linear("widen", y), 0))
             new.append(y if slots[i] else np.zeros(D))
         x = new
-    hidden = np.stack([plain_norm(one, w["norm.weight"], w["norm.bias"]) for one in x[missing:]])
+    hidden = np.stack([plain.norm(one, w["norm.weight"], w["norm.bias"], 1e-8) for one in x[missing:]])
     return hidden, hidden @ w["item_embedding.weight"].T
 
 
