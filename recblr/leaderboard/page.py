@@ -31,8 +31,8 @@ on ML-100K alone.
 with a dropout of .1 and .1728 (seed 1: .1749) with .2, so its row there is that of .1. With .2 its test figure is .1762
 (seed 1: .1756). The other backbones were not tried with .1 and may gain by it too.
 
-**On `ml-100k` the recipe is too short for SASRec:** it has .0378 on validation, and .0599 after 16 epochs of a cosine over
-96. The table keeps to the recipe.
+**On `ml-100k` the recipe is too short for SASRec:** it has .0378 on validation, and .0599 after 16 epochs of a cosine
+over 96. The table keeps to the recipe.
 
 **The columns.** HR@10 and NDCG@10 are on test, the whole catalogue ranked, means over the seeds; the interval is a
 bootstrap over users. *s an epoch* leaves the validations out and holds for the machine named below the table. *ms* is
