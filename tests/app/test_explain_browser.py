@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests_app import settle
 
 pytestmark = pytest.mark.browser
 
@@ -110,7 +111,10 @@ def test_a_measured_cell_of_trust_leads_to_a_user_whose_explanation_opens(visit:
     page = visit("/trust?run=mixed/recblr&events=5&methods=Held+gates")
     page.get_by_test_id("stBaseButton-primary").filter(has_text="Measure").click()
     page.get_by_role("button", name="Cancel").wait_for()
-    board = chart(page, "live_board", 240_000)  # a process is started, and has less of a busy machine than the pages
+    chart(page, "live_board", 240_000)  # a process is started, and has less of a busy machine than the pages
+    page.get_by_role("button", name="Cancel").wait_for(state="hidden")
+    settle(page)  # a click before the end of the measurement is drawn would be lost
+    board = chart(page, "live_board")
     board.scroll_into_view_if_needed()
     box = board.bounding_box()
     x = box["x"] + 150 + 1.5 * (box["width"] - 150 - 12) / 5  # the second of five causes, right of the methods' names
